@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -110,6 +111,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		return Eviction{}, err
 	}
 	if since, err := p.Since(); err == nil {
+		files = slices.DeleteFunc(files, func(file string) bool { return isK3s(p.comm()) && path.Base(file) == k3sDefaults })
 		if c := ChangesSince(root, since, files); len(c.Files) > 0 {
 			e.From += ", changed since the kubelet started"
 		}

@@ -69,7 +69,12 @@ func (l *Lab) importKept(ctx context.Context, node string) error {
 }
 
 func (l *Lab) importArchive(ctx context.Context, node string, archive []byte) error {
-	_, err := l.execInput(ctx, node, bytes.NewReader(archive), "ctr", "--namespace", "k8s.io", "images", "import", "-")
+	layout, err := layoutOf(node)
+	if err != nil {
+		return err
+	}
+	_, err = l.execInput(ctx, node, bytes.NewReader(archive),
+		"ctr", "--address", layout.socket, "--namespace", "k8s.io", "images", "import", "-")
 	return err
 }
 

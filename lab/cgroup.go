@@ -45,17 +45,22 @@ func cgroupHierarchies() (v1, v2 []hierarchy, err error) {
 	return v1, v2, nil
 }
 
+// usedHierarchies returns those that have controllers. Where both versions are mounted, the
+// controllers are in v1. In an empty v2 runc makes what it needs.
+func usedHierarchies() ([]hierarchy, error) {
+	v1, v2, err := cgroupHierarchies()
+	if err != nil || len(v1) > 0 {
+		return v1, err
+	}
+	return v2, nil
+}
+
 // makeCgroups creates the directory of each node that the lab knows, the kubelet's
 // cgroupRoot, in every hierarchy. It keeps those that exist.
 func makeCgroups() error {
-	// Where both versions are mounted, the controllers are in v1. In an empty v2
-	// runc makes what it needs.
-	all, v2, err := cgroupHierarchies()
+	all, err := usedHierarchies()
 	if err != nil {
 		return err
-	}
-	if len(all) == 0 {
-		all = v2
 	}
 	for _, h := range all {
 		top := filepath.Join(h.path, cgroup)

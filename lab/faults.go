@@ -52,8 +52,8 @@ func Faults() []Fault {
 				return l.setTrust(ctx, node, "public-ca", "registry-ca")
 			},
 		},
-		diskFault("disk-full", "less than 64 KiB is free in /var/lib/containerd", 32<<10),
-		diskFault("disk-low", "40 MiB is free in /var/lib/containerd: enough for tiny:1, not for big:1", 40<<20),
+		diskFault("disk-full", "less than 64 KiB is free in the image store", 32<<10),
+		diskFault("disk-low", "40 MiB is free in the image store: enough for tiny:1, not for big:1", 40<<20),
 	}
 	return all
 }
@@ -272,11 +272,18 @@ func (l *Lab) setTrust(ctx context.Context, node string, authorities ...string) 
 // diskFault returns a fault that fills the node's image store with one file and leaves
 // that many bytes free.
 func diskFault(name, does string, leave int64) Fault {
-	filler := filepath.Join(imageStore, "lab-"+name)
+	filler := func(node string) (string, error) {
+		layout, err := layoutOf(node)
+		return filepath.Join(layout.images, "lab-"+name), err
+	}
 	return Fault{
 		Name: name, Does: does,
 		inject: func(_ context.Context, l *Lab, node string) error {
-			path, err := l.Path(node, filler)
+			file, err := filler(node)
+			if err != nil {
+				return err
+			}
+			path, err := l.Path(node, file)
 			if err != nil {
 				return err
 			}
@@ -299,6 +306,12 @@ func diskFault(name, does string, leave int64) Fault {
 			}
 			return unix.Fallocate(int(f.Fd()), 0, st.Size(), grow)
 		},
-		lift: func(_ context.Context, l *Lab, node string) error { return l.RemoveFile(node, filler) },
+		lift: func(_ context.Context, l *Lab, node string) error {
+			file, err := filler(node)
+			if err != nil {
+				return err
+			}
+			return l.RemoveFile(node, file)
+		},
 	}
 }

@@ -224,7 +224,7 @@ func (l *Lab) Services(ctx context.Context, space string) ([]ServiceStatus, erro
 }
 
 // StartService starts a stopped service and waits until it is ready:
-// containerd or kubelet of a node; of infra etcd, kube-apiserver,
+// containerd or kubelet of a node, k3s-agent or rke2-agent of one with such a layout; of infra etcd, kube-apiserver,
 // kube-controller-manager, kube-scheduler, registry-open, registry-auth,
 // registry-token. Readiness is known of containerd and kube-apiserver.
 func (l *Lab) StartService(ctx context.Context, space, service string) error {
@@ -258,18 +258,31 @@ func (l *Lab) controlService(ctx context.Context, space, service, verb string) e
 }
 
 func (l *Lab) waitService(ctx context.Context, space, service string) error {
-	switch service {
-	case "containerd":
-		return l.WaitContainerd(ctx, space)
-	case "kube-apiserver":
+	if service == "kube-apiserver" {
 		return l.waitAPIServer(ctx)
+	}
+	if layout, err := layoutOf(space); err == nil && service == layout.runtime {
+		return l.WaitContainerd(ctx, space)
 	}
 	return nil
 }
 
 // RestartContainerd restarts a node's containerd and waits until it is ready.
 func (l *Lab) RestartContainerd(ctx context.Context, node string) error {
-	return l.RestartService(ctx, node, "containerd")
+	layout, err := layoutOf(node)
+	if err != nil {
+		return err
+	}
+	return l.RestartService(ctx, node, layout.runtime)
+}
+
+// RestartKubelet restarts a node's kubelet; on k3s and RKE2 containerd, too.
+func (l *Lab) RestartKubelet(ctx context.Context, node string) error {
+	layout, err := layoutOf(node)
+	if err != nil {
+		return err
+	}
+	return l.RestartService(ctx, node, layout.kubelet)
 }
 
 // StopAPIServer stops the API server.

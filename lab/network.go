@@ -27,7 +27,9 @@ func makeNetwork(ctx context.Context, d Dir) error {
 	}
 	infra := []string{
 		"link set lo up",
-		"link add lab0 type bridge",
+		// A bridge without an address of its own has that of one of its ports. When that port
+		// is removed, the nodes would send to the old one for half a minute.
+		"link add lab0 address 02:00:0a:4d:00:01 type bridge",
 		"link set lab0 up",
 		"addr add " + ServiceAddr + "/32 dev lab0",
 	}

@@ -53,7 +53,7 @@ type Node struct {
 	V6       string // IPv6, in a /64
 	Families Families
 	Resolver string // the nameserver in its resolv.conf
-	Layout   string // where its files are; empty: as on a node of kubeadm
+	Layout   string // K3s or RKE2; empty: as on a node of kubeadm
 	Zone     string // label topology.kubernetes.io/zone
 	Pool     string // label karpenter.sh/nodepool
 
@@ -96,6 +96,14 @@ func Nodes() []Node {
 		{
 			Name: "node-dual", Addr: "10.77.0.106", V6: "2001:db8:77::106", Families: DualNode, Resolver: ResolverV6,
 			Zone: "zone-1", Pool: "general", pods: "10.88.6.0/24",
+		},
+		{
+			Name: "node-k3s", Addr: "10.77.0.107", V6: "fd77::107", Resolver: ResolverGood, Layout: K3s,
+			Zone: "zone-1", Pool: "general", pods: "10.88.7.0/24",
+		},
+		{
+			Name: "node-rke2", Addr: "10.77.0.108", V6: "fd77::108", Resolver: ResolverGood, Layout: RKE2,
+			Zone: "zone-1", Pool: "general", pods: "10.88.8.0/24",
 		},
 	}
 }

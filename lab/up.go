@@ -147,19 +147,33 @@ func (l *Lab) startNode(ctx context.Context, node string, apiReady <-chan struct
 	if err := startInit(ctx, l.dir, node); err != nil {
 		return err
 	}
-	if err := l.WaitContainerd(ctx, node); err != nil {
+	layout, err := layoutOf(node)
+	if err != nil {
 		return err
 	}
-	if err := l.importKept(ctx, node); err != nil {
-		return err
+	importKept := func() error {
+		if err := l.WaitContainerd(ctx, node); err != nil {
+			return err
+		}
+		return l.importKept(ctx, node)
+	}
+	if !layout.oneService() {
+		if err := importKept(); err != nil {
+			return err
+		}
 	}
 	select {
 	case <-apiReady:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := l.StartService(ctx, node, "kubelet"); err != nil {
+	if err := l.StartService(ctx, node, layout.kubelet); err != nil {
 		return err
+	}
+	if layout.oneService() {
+		if err := importKept(); err != nil {
+			return err
+		}
 	}
 	return l.WaitNode(ctx, node)
 }

@@ -198,7 +198,7 @@ func kubernetesTarget(file moduleFile) target {
 		name: "kubernetes " + file.version + " and etcd", dir: file.dir, module: file.name, packages: []string{"./cmd/labkube"},
 		ldflags: ldflags, binaries: []string{"labkube"},
 		links:   []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"},
-		sources: []string{"tools/k8s/cmd/labkube/*.go"},
+		sources: []string{"tools/k8s/cmd/labkube/*.go", "tools/k8s/rancher/*.go"},
 	}
 }
 

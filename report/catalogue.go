@@ -167,7 +167,7 @@ var fixes = map[Cause]string{
 	ProxyDenied:              "allow {host} on the proxy, or add it to NO_PROXY of the runtime's service",
 	TLSHandshakeFailed:       "find what answers on {host} instead of a TLS server:\nopenssl s_client -connect {hostport}",
 	TLSIntercepted:           "exempt {host} from TLS inspection, or install the inspecting CA on {node}",
-	CertificateUntrusted:     "on {node}: add the CA {issuer} to {hostsFile} for {host} (ca = …), or to the trust store, and then {restart}",
+	CertificateUntrusted:     "on {node}: add the CA {issuer} to {hostsFile} for {host} ({hostsCA}), or to the trust store, and then {restart}",
 	CertificateNotYetValid:   "check the clock of {node} and the certificate's start date",
 	ClockSkewed:              "on {node}, set the clock: restart chronyd or systemd-timesyncd",
 	PlainHTTPRegistry:        "serve {host} with TLS, or on {node} configure it as http://{hostport} in {hostsFile}",

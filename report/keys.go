@@ -188,7 +188,7 @@ const (
 	KeyFileDigest   = "fileDigest"   // digest of what the file configures, logins left out; none: there is no file
 	KeyUnknownKeys  = "unknownKeys"  // keys of hosts.toml that have no meaning
 	KeyUnused       = "unused"       // files that are not read
-	KeyMadeBy       = "madeBy"       // what writes the runtime's configuration on this node: nodeadm, AKS
+	KeyMadeBy       = "madeBy"       // what writes the runtime's configuration on this node: nodeadm, bootstrap.sh, AKS, GKE
 	KeyIgnoredTable = "ignoredTable" // a table with settings for registries that the runtime does not read
 	KeyDependsOn    = "dependsOn"    // what another version of the runtime does with the file, while the version is unknown
 	KeyRemedy       = "remedy"       // what makes the runtime use a file or table that it ignores

@@ -88,7 +88,7 @@ func (s *Sweep) writeRegistries(w io.Writer, level detail, explains func(Registr
 	for _, r := range list {
 		above := explains(r)
 		s.writeRow(w, r, above)
-		_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
+		fix := r.HowToFix()
 		if r.State.Bad() && above == "" && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
 			linesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
 			fixes++
@@ -136,6 +136,12 @@ func (s *Sweep) writeHeading(w io.Writer, all bool) {
 	if causes && times {
 		fmt.Fprintf(w, "%15s(%s)\n", "", phases)
 	}
+}
+
+// HowToFix returns what makes the host reachable; empty if it is.
+func (r Registry) HowToFix() string {
+	_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
+	return cmp.Or(r.Fix, fix)
 }
 
 // plain reports whether the host is reachable and nothing else is worth saying.
@@ -337,6 +343,7 @@ const maxHost = 260
 // already, but hosts and certificates are foreign text.
 func (r Registry) redacted(text Redactor) Registry {
 	r.Host, r.Summary, r.Because = text.Text(r.Host, maxHost), text.Text(r.Summary, maxSummary), text.Text(r.Because, maxSummary)
+	r.Fix = text.Text(r.Fix, 2*maxSummary)
 	if r.Roles == nil {
 		r.Roles = []Role{}
 	}

@@ -115,8 +115,10 @@ func distribution(root *host.Root) string {
 // there is none that is known.
 func madeBy(root *host.Root) string {
 	for _, known := range []struct{ file, name string }{
-		{"/usr/bin/nodeadm", "nodeadm"},  // awslabs/amazon-eks-ami, templates/al2023
-		{"/opt/azure/containers", "AKS"}, // Azure/AgentBaker, parts/linux/cloud-init
+		{"/usr/bin/nodeadm", "nodeadm"},           // awslabs/amazon-eks-ami, templates/al2023
+		{"/etc/eks/bootstrap.sh", "bootstrap.sh"}, // awslabs/amazon-eks-ami, templates/al2
+		{"/opt/azure/containers", "AKS"},          // Azure/AgentBaker, parts/linux/cloud-init
+		{"/home/kubernetes/bin", "GKE"},           // kubernetes/kubernetes, cluster/gce/gci/configure.sh (KUBE_HOME)
 	} {
 		if _, err := root.Stat(known.file); err == nil {
 			return known.name

@@ -50,8 +50,7 @@ func (a announcer) change(c hostChange, quiet bool) {
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
-		e.Who = r.Who()
-		_, e.Fix = report.Advice(r.Cause, r.Fault, report.Reading{Host: r.Host})
+		e.Who, e.Fix = r.Who(), r.HowToFix()
 		a.log.Warn("registry unreachable", why...)
 	case recovered:
 		e.Reason = "RegistryReachable"

@@ -41,7 +41,8 @@ func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 		fix = a.fixTemplate()
 	}
 	fix += a.orSuggested(fix)
-	return a.names.Fill(a.names.WithoutBlanks(a.Cause, fix+a.newPod(fix)))
+	template := a.names.WithoutBlanks(a.Cause, fix+a.newPod(fix))
+	return a.names.Fill(unread(e, template)) + a.names.Fill(template)
 }
 
 // newPod returns what follows a fix that changes the template of pods, if the owner does not

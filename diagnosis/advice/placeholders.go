@@ -36,6 +36,8 @@ func placeholdersOf(e *facts.Evidence, v report.Verdict) report.Placeholders {
 	if v.Cause == report.ProxyDenied { // the host that the proxy refuses may be the token service's, or the layers'
 		p.Host = cmp.Or(because.Evidence[report.KeyProxyFor], e.Fact(because.BlockedBy, report.KeyProxyFor), p.Host)
 	}
+	p.HostsCA = strings.ReplaceAll(cmp.Or(layoutOf(e).ca, p.HostsCA), "{host}", p.Host)
+	p.HostsClient = strings.ReplaceAll(cmp.Or(layoutOf(e).client, p.HostsClient), "{host}", p.Host)
 	p.Address = cmp.Or(because.Target, p.Host)
 	p.HostsFile = hostsFile(e, p)
 	p.HostPort = report.WithPort(p.Host)
@@ -108,6 +110,7 @@ func fillFromNode(p *report.Placeholders, e *facts.Evidence) {
 	l := layoutOf(e)
 	p.Unit = cmp.Or(l.unit, unitBySocket(e))
 	p.KubeletLog = cmp.Or(l.kubeletLog, p.KubeletLog)
+	p.Restart = cmp.Or(l.restart, p.Restart)
 	for _, id := range []string{report.IDRuntimeConfig, report.IDRuntimeEnvironment, report.IDRuntimeCA} {
 		if unit := e.Fact(id, report.KeyUnit); unit != "" {
 			p.Restart, p.Unit = "restart the runtime:\nsystemctl restart "+unit, unit

@@ -126,6 +126,9 @@ func (c *cluster) useNode(t *testing.T, node string) {
 type nodeReport struct {
 	Schema    string      `json:"schema"`
 	Node      string      `json:"node"`
+	Time      time.Time   `json:"time"`
+	Runtime   check       `json:"runtime"`
+	Disk      check       `json:"disk"`
 	Stuck     int         `json:"stuck"`
 	Checks    []check     `json:"checks"`
 	Diagnoses []diagnosis `json:"diagnoses"`

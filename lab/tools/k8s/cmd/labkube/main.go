@@ -1,5 +1,6 @@
 // Labkube is etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
-// kubelet and kubectl in one binary; the name it is called by chooses.
+// kubelet and kubectl in one binary, and the agents of k3s and RKE2; the name it is called
+// by chooses.
 //
 // One binary is a third of the size of six and links in seconds where six
 // take minutes, because nearly all of their code is the same.
@@ -22,6 +23,8 @@ import (
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+
+	"github.com/pullprobe/pullprobe/lab/tools/k8s/rancher"
 )
 
 func main() {
@@ -40,6 +43,9 @@ func main() {
 		command = newKubeletCommand()
 	case "kubectl":
 		command = kubectl.NewDefaultKubectlCommand()
+	case "k3s agent", "rke2 agent":
+		fmt.Fprintln(os.Stderr, rancher.Run(name, runKubelet))
+		os.Exit(1)
 	default:
 		fmt.Fprintf(os.Stderr, "%s: not a component; call me by the name of one (etcd, kubelet, …)\n", name)
 		os.Exit(2)
@@ -57,4 +63,11 @@ func newKubeletCommand() *cobra.Command {
 	default:
 		panic(fmt.Sprintf("NewKubeletCommand is a %T, which labkube does not know", construct))
 	}
+}
+
+// runKubelet runs a kubelet in this process.
+func runKubelet(args []string) error {
+	command := newKubeletCommand()
+	command.SetArgs(args)
+	return cli.RunNoErrOutput(command)
 }
