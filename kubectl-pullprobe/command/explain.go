@@ -9,8 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/pullprobe/pullprobe/classify"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
 )
 
 const explainLong = `Classifies error messages of failed pulls, offline: MESSAGE, or one message per
@@ -65,11 +64,7 @@ func explainLines(in io.Reader, out io.Writer, output string) error {
 
 // explain writes what a message means.
 func explain(out io.Writer, message, output string) error {
-	r := classify.Message(message)
-	x := report.NewExplanation(message, report.Reading{
-		Cause: r.Cause, Candidates: r.Candidates, Proven: r.Proven, Step: r.Step, Host: r.Host, Foreign: r.Foreign, Clause: r.Clause,
-		Registry: r.Image.Registry, Repository: r.Image.Repository, Reference: r.Image.Reference,
-	})
+	x := waiting.Explain(message)
 	if output == "json" {
 		enc := json.NewEncoder(out)
 		enc.SetEscapeHTML(false)

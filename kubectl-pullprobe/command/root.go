@@ -10,12 +10,27 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 )
 
-const rootLong = `Shows what pullprobe says about image pulls, with your own rights.
+const rootLong = `Shows which pods wait for an image, who must act, and what fixes it; of one POD, or
+of the pods of a TYPE/NAME, with all checks. It reads the reports of pullprobe with
+your own rights, and says what you may not read.
 
 Exit codes: 0 well, 1 a fault was found, 2 usage error, 3 could not tell.`
 
+const rootExample = `  # The pods of this namespace that wait for an image
+  kubectl pullprobe
+
+  # Those of all namespaces, one a line
+  kubectl pullprobe -A --pods
+
+  # One pod, with its checks
+  kubectl pullprobe web-0 -n shop
+
+  # The pods of a Deployment
+  kubectl pullprobe deployment/web -n shop`
+
 // newRoot returns the root command with all others.
 func newRoot(a *App) *cobra.Command {
+	var o showOptions
 	root := &cobra.Command{
 		Use:           "kubectl-pullprobe [POD | TYPE/NAME]",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl pullprobe"},
@@ -25,7 +40,8 @@ func newRoot(a *App) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          args(cobra.MaximumNArgs(1)),
-		RunE:          func(c *cobra.Command, args []string) error { return c.Help() },
+		Example:       rootExample,
+		RunE:          func(c *cobra.Command, args []string) error { return a.show(c.Context(), o, args) },
 	}
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -33,8 +49,11 @@ func newRoot(a *App) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages ", "FlagUsagesWrapped 80 "))
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.ValidArgsFunction = a.completePods
+	o.addFlags(root)
 	addGlobalFlags(a, root)
 	root.AddCommand(
+		newNodes(a), newNode(a), newRegistries(a), newRegistry(a),
 		newExplain(a),
 		newOptions(),
 	)
