@@ -176,7 +176,7 @@ func (a *App) showTarget(ctx context.Context, o showOptions, arg string) error {
 	if len(cases) == 0 {
 		code = writeIdle(text, t, pods)
 	}
-	if err := a.writeDetails(ctx, r, text, t, cases); err != nil {
+	if err := a.writeDetails(ctx, r, text, cases); err != nil {
 		return err
 	}
 	if _, err := text.WriteTo(a.Out); err != nil {
@@ -186,7 +186,7 @@ func (a *App) showTarget(ctx context.Context, o showOptions, arg string) error {
 }
 
 // writeDetails adds the groups of the cases, the first with all that is known.
-func (a *App) writeDetails(ctx context.Context, r *reader, text *screen.Text, t *target, cases []waiting.Case) error {
+func (a *App) writeDetails(ctx context.Context, r *reader, text *screen.Text, cases []waiting.Case) error {
 	groups := waiting.Groups(cases)
 	var all cluster.Comparison
 	if len(groups) > 0 {
@@ -268,21 +268,21 @@ func (a *App) watchPods(ctx context.Context, o showOptions, namespace string) er
 	if err != nil {
 		return err
 	}
-	var last string
-	var lastCases []waiting.Case
+	r, err := a.reader()
+	if err != nil {
+		return err
+	}
+	changes := r.Changes(ctx, namespace)
+	last := ""
 	for {
 		began := time.Now()
-		r, err := a.reader()
-		if err != nil {
-			return err
-		}
-		changes := r.Changes(ctx, namespace)
+		r.now, r.limits = a.Now(), &cluster.Limits{}
 		all, err := r.overview(ctx, namespace, o.labels)
 		if err != nil {
 			return withSentence(err, "list", "pods", namespace)
 		}
 		text := fingerprint(all.Cases)
-		if text != last || last == "" && lastCases == nil {
+		if text != last {
 			if style.Terminal && o.output != "json" && o.output != "yaml" {
 				fmt.Fprint(a.Out, "\x1b[H\x1b[2J") // the top of an empty screen
 			} else if last != "" {
@@ -296,7 +296,7 @@ func (a *App) watchPods(ctx context.Context, o showOptions, namespace string) er
 			}
 			a.writeNotes(r.limits)
 		}
-		last, lastCases = text, all.Cases
+		last = text
 		// What takes long to read is read more rarely.
 		pause := max(settle, 5*time.Since(began))
 		if !waitFor(ctx, changes, pause) {

@@ -87,3 +87,13 @@ func isAre(n int) string {
 	}
 	return "are"
 }
+
+// Ready reports whether all containers of a pod are ready.
+func Ready(p *corev1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
