@@ -89,10 +89,20 @@ func (t *Text) Lines(label, text string) {
 
 // Step adds one line of a ladder: a mark, what was checked, how long it took, and the result.
 func (t *Text) Step(o report.Outcome, what, took, result string) {
-	const head = 24 // mark, 11 for what, 7 for the time
+	const head = 25 // margin, mark, 11 for what, 7 for the time, and the gaps
 	what = t.printable(what)
 	line := fmt.Sprintf("%-11s %7s  ", what, took)
 	t.wrapAfter("  "+t.Mark(o)+" "+line, 4+columns(line), strings.Repeat(" ", head), result)
+}
+
+// Item adds one line of a list: a mark, what it is about, and texts, each of which begins a line.
+func (t *Text) Item(o report.Outcome, what string, texts ...string) {
+	const head = 15 // mark, 11 for what, and the gaps
+	before, taken := t.Mark(o)+" "+fmt.Sprintf("%-11s  ", t.printable(what)), head
+	for _, text := range texts {
+		t.wrapAfter(before, taken, strings.Repeat(" ", head), text)
+		before = strings.Repeat(" ", head)
+	}
 }
 
 // wrap adds a text after a head, in lines that begin with an indent.

@@ -15,8 +15,11 @@ import (
 // comparison where it has some.
 func Elsewhere(c waiting.Case, all cluster.Comparison) (out []string) {
 	for _, f := range all.Result.Findings {
-		if f.About == compare.AboutImage && about(f, c.Image) || f.About == compare.AboutHost && about(f, c.Host()) {
+		switch {
+		case f.About == compare.AboutImage && about(f, c.Image):
 			out = append(out, f.Summary)
+		case f.About == compare.AboutHost && about(f, c.Host()) && (c.Verdict.Cause.OnTheNetwork() || f.Cause == c.Verdict.Cause):
+			out = append(out, f.Summary) // of a missing tag, whether the host is reached elsewhere proves nothing
 		}
 	}
 	if len(out) > 0 {

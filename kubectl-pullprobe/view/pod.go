@@ -78,14 +78,7 @@ func running(p *corev1.Pod) string {
 	if len(p.Status.ContainerStatuses) == 0 {
 		return "has not been started by its kubelet yet"
 	}
-	return fmt.Sprintf("runs, and %d of %s %s not ready", all-ready, screen.Plural(all, "container"), isAre(all-ready))
-}
-
-func isAre(n int) string {
-	if n == 1 {
-		return "is"
-	}
-	return "are"
+	return fmt.Sprintf("runs, and %d of %s %s not ready", all-ready, screen.Plural(all, "container"), verb(all-ready, "are", "is"))
 }
 
 // Ready reports whether all containers of a pod are ready.
