@@ -24,8 +24,8 @@ func newAsk(a *App) *cobra.Command {
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use: "ask POD", Short: "Ask for a new diagnosis of a pod, and wait for the answer",
-		Long: "Annotates the pod, which asks the agent of its node for a new diagnosis, and shows\n" +
-			"the answer. It also answers for a pod that runs. Of a TYPE/NAME it asks for one pod,\nthe first that waits for an image.",
+		Long: "Annotates the pod, which requests a new diagnosis from the agent of its node,\n" +
+			"and shows the answer, also for a pod that runs. Of a TYPE/NAME it requests that\nof one pod: the first that waits for an image.",
 		Example: `  # Check again now
   kubectl pullprobe ask web-0 -n shop
 
@@ -40,7 +40,7 @@ func newAsk(a *App) *cobra.Command {
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", askTimeout, "how long to wait for the answer")
-	c.ValidArgsFunction = a.completePods
+	c.ValidArgsFunction = a.completePods()
 	return c
 }
 

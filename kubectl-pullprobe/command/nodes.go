@@ -147,7 +147,7 @@ func newRegistries(a *App) *cobra.Command {
 func newRegistry(a *App) *cobra.Command {
 	c := a.comparing(&cobra.Command{
 		Use: "registry HOST", Short: "Show one registry, as each node sees it",
-		Long: "Shows how each node sees a registry, and what the nodes that fail have in common:\nzone, subnet, pool, resolver, proxy and more. Exit code 1: some node does not get\nthrough.",
+		Long: "Shows how each node sees a registry, and what the nodes that fail have in\ncommon: zone, subnet, pool, resolver, proxy and more. Exit code 1: some node\ndoes not get through.",
 		Example: `  # Which nodes reach it, and what sets the others apart
   kubectl pullprobe registry registry.example
 
@@ -177,7 +177,7 @@ func newRegistry(a *App) *cobra.Command {
 		}
 		return verdict(fails)
 	})
-	c.ValidArgsFunction = a.completeHosts
+	c.ValidArgsFunction = a.completeHosts()
 	return c
 }
 
@@ -201,7 +201,7 @@ func newNode(a *App) *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "json, yaml or name")
-	c.ValidArgsFunction = a.completeNodes
+	c.ValidArgsFunction = a.completeNodes()
 	return c
 }
 

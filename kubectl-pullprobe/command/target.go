@@ -53,7 +53,7 @@ func (a *App) target(ctx context.Context, r *reader, arg string) (*target, error
 	info, err := resource.NewBuilder(a.kube).Unstructured().NamespaceParam(namespace).DefaultNamespace().
 		ResourceTypeOrNameArgs(false, kind+"/"+name).Do().Infos()
 	switch {
-	case meta.IsNoMatchError(err):
+	case meta.IsNoMatchError(err), err != nil && strings.Contains(err.Error(), "doesn't have a resource type"): // cli-runtime has no type for it
 		return nil, usagef("the cluster has no resource type %q", kind)
 	case err != nil:
 		return nil, err

@@ -26,8 +26,8 @@ func newWait(a *App) *cobra.Command {
 	var timeout time.Duration
 	c := &cobra.Command{
 		Use: "wait TYPE/NAME", Short: "Wait for a rollout, and end at once if its image cannot be pulled",
-		Long: "Waits as 'kubectl rollout status' does: for a Deployment, DaemonSet, StatefulSet,\nJob or Pod. " +
-			"It ends as soon as pullprobe confirms why an image of the new pods cannot\nbe pulled.\n\n" +
+		Long: "Waits as 'kubectl rollout status' does: for a Deployment, DaemonSet,\nStatefulSet, Job or Pod. " +
+			"It ends as soon as pullprobe confirms why an image of\nthe new pods cannot be pulled.\n\n" +
 			"Exit codes: 0 rolled out, 1 an image cannot be pulled (the cause is printed),\n3 not ready at the timeout for another reason, which is printed.",
 		Example: `  # In a pipeline, after kubectl apply
   kubectl pullprobe wait deployment/web -n shop --timeout 5m`,
@@ -40,7 +40,7 @@ func newWait(a *App) *cobra.Command {
 		},
 	}
 	c.Flags().DurationVar(&timeout, "timeout", waitTimeout, "how long to wait")
-	c.ValidArgsFunction = a.completePods
+	c.ValidArgsFunction = a.completePods()
 	return c
 }
 
