@@ -54,7 +54,7 @@ func newRoot(a *App) *cobra.Command {
 	addGlobalFlags(a, root)
 	root.AddCommand(
 		newAsk(a), newWait(a), newNodes(a), newNode(a), newRegistries(a), newRegistry(a),
-		newExplain(a), newDoctor(a),
+		newExplain(a), newDoctor(a), newExport(a),
 		newOptions(),
 	)
 	a.completeFlags(root)

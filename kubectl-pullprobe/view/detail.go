@@ -23,7 +23,7 @@ type Detail struct {
 func (d Detail) Write(t *screen.Text) {
 	g, first := d.Group, d.Group.Cases[0]
 	v := g.Verdict
-	t.Head(v.Fault, v.Head(), Overview{Now: d.Now}.extent(g))
+	t.Head(v.Fault, v.Head(), Overview{Now: d.Now}.Extent(g))
 	pod := podsOf(g, "")
 	if g.Pods() == 1 {
 		pod = first.Namespace + "/" + first.Pod + " (" + first.Container + ")"
@@ -37,7 +37,7 @@ func (d Detail) Write(t *screen.Text) {
 		t.Field("nodes", report.Abbreviate(g.Nodes()))
 	}
 	t.Field("image", images(g))
-	t.Field("why", why(g))
+	t.Field("why", Why(g))
 	t.Lines("fix", v.Fix)
 	writeLikewise(t, g)
 	for _, s := range v.ToConfirm() {
@@ -77,13 +77,16 @@ func (d Detail) writeTimes(t *screen.Text, c waiting.Case) {
 	}
 }
 
-// writeLadder adds the checks in their order. What one check kept from running is one line.
-func writeLadder(t *screen.Text, d report.Diagnosis) {
-	if len(d.Checks) == 0 {
-		return
-	}
-	t.Blank()
-	t.Line("%s", t.Bold("Checks")+legend(t.Style))
+// Step is one line of a ladder: a check and its result. What one check kept from running is one.
+type Step struct {
+	Outcome report.Outcome
+	What    string
+	Took    string // empty: no time
+	Result  string
+}
+
+// Ladder returns the checks of a diagnosis in their order.
+func Ladder(d report.Diagnosis) (out []Step) {
 	hosts := map[string]bool{}
 	for _, c := range d.Checks {
 		hosts[c.Host] = true
@@ -99,7 +102,7 @@ func writeLadder(t *screen.Text, d report.Diagnosis) {
 					kinds = append(kinds, kind)
 				}
 			}
-			t.Step(report.Skipped, kinds[0], "", blocked(kinds, c.BlockedBy))
+			out = append(out, Step{report.Skipped, kinds[0], "", blocked(kinds, c.BlockedBy)})
 			continue
 		}
 		text := c.Summary
@@ -113,10 +116,23 @@ func writeLadder(t *screen.Text, d report.Diagnosis) {
 		if c.Duration > 0 {
 			took = report.Duration(time.Duration(c.Duration))
 		}
-		t.Step(c.Outcome, string(c.Kind), took, text)
+		out = append(out, Step{c.Outcome, string(c.Kind), took, text})
+	}
+	return out
+}
+
+// writeLadder adds the checks.
+func writeLadder(t *screen.Text, d report.Diagnosis) {
+	if len(d.Checks) == 0 {
+		return
+	}
+	t.Blank()
+	t.Line("%s", t.Bold("Checks")+legend(t.Style))
+	for _, s := range Ladder(d) {
+		t.Step(s.Outcome, s.What, s.Took, s.Result)
 	}
 	if d.Trimmed {
-		t.Para("  Some checks were left out to keep the report small.")
+		t.Line("  Some checks were left out to keep the report small.")
 	}
 }
 

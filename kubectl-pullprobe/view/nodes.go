@@ -121,7 +121,7 @@ func WriteNodes(t *screen.Text, all cluster.Comparison, now time.Time, wide bool
 	cells := make([][]screen.Cell, 0, len(shown))
 	for _, r := range shown {
 		row := screen.Cells(r.Node, r.State, string(r.Cause), strconv.Itoa(r.Stuck), hostsOf(r), ago(r.Written, now))
-		row[1].Paint = func(s string) string { return t.Fault(colorOf(r), s) }
+		row[1].Paint = func(s string) string { return t.Fault(ColorOf(r), s) }
 		if wide {
 			x := traits[r.Node]
 			row = append(row, screen.Cells(string(r.Fault), x[compare.TraitZone], x[compare.TraitPool], x[compare.TraitSubnet], x[compare.TraitRuntime])...)
@@ -135,8 +135,8 @@ func WriteNodes(t *screen.Text, all cluster.Comparison, now time.Time, wide bool
 	writeFindings(t, all.Result, func(f compare.Finding) bool { return f.About == compare.AboutNode })
 }
 
-// colorOf returns the fault in whose color the state of a node is.
-func colorOf(r NodeRow) report.Fault {
+// ColorOf returns the fault in whose color the state of a node is.
+func ColorOf(r NodeRow) report.Fault {
 	switch r.State {
 	case nodeOK:
 		return report.FaultNone
