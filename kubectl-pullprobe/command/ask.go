@@ -144,11 +144,7 @@ func (a *App) await(ctx context.Context, r *reader, pod *corev1.Pod, value strin
 
 // progress begins to show what is waited for, if standard error is a terminal.
 func (a *App) progress(what string) *screen.Progress {
-	style, err := screen.NewStyle(a.Err, "never", a.ascii, a.Getenv)
-	if err != nil {
-		style = screen.Style{}
-	}
-	return screen.NewProgress(a.Err, style, what)
+	return screen.NewProgress(a.Err, a.errStyle(), what)
 }
 
 // patience is how long the answers for further images of a pod may take after the first.

@@ -35,7 +35,7 @@ func (a *App) reader() (*reader, error) {
 // writeNotes writes what could not be read.
 func (a *App) writeNotes(limits *cluster.Limits) {
 	for _, text := range limits.All() {
-		fmt.Fprintf(a.Err, "note: %s\n", report.Sanitize(text))
+		a.remark("note: ", text)
 	}
 }
 

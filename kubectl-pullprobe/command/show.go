@@ -110,7 +110,7 @@ func (a *App) writeOverview(all view.Overview, o showOptions, limits *cluster.Li
 		all.Write(t)
 		if len(all.Cases) > 0 && style.Terminal {
 			t.Blank()
-			t.Line("%s", style.Faint("kubectl pullprobe POD shows the checks of one; kubectl pullprobe ask POD asks again."))
+			t.Line("%s", style.Faint("The checks of one pod: kubectl pullprobe POD. Again: kubectl pullprobe ask POD."))
 		}
 	}
 	_, err = t.WriteTo(a.Out)

@@ -70,7 +70,7 @@ func (a *App) wait(ctx context.Context, arg string, timeout time.Duration) error
 	ctx, stop := context.WithTimeout(ctx, timeout)
 	defer stop()
 	progress := a.progress("waiting for " + t.name)
-	now, err := a.follow(ctx, r, t)
+	now, err := a.follow(ctx, r, t, progress.Say)
 	progress.Close()
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -84,8 +84,9 @@ func (a *App) wait(ctx context.Context, arg string, timeout time.Duration) error
 	return a.writeStuck(r, t, now, timeout)
 }
 
-// follow reads until the rollout has ended, or ctx has. It returns what it read last.
-func (a *App) follow(ctx context.Context, r *reader, t *target) (last rollout, err error) {
+// follow reads until the rollout has ended, or ctx has, and says how far it is. It returns what it
+// read last.
+func (a *App) follow(ctx context.Context, r *reader, t *target, say func(string)) (last rollout, err error) {
 	changes := r.Changes(ctx, t.namespace)
 	said := ""
 	for {
@@ -102,7 +103,7 @@ func (a *App) follow(ctx context.Context, r *reader, t *target) (last rollout, e
 		}
 		if now.message != said {
 			said = now.message
-			fmt.Fprintln(a.Err, report.Sanitize(said))
+			say(said)
 		}
 		select {
 		case <-ctx.Done():

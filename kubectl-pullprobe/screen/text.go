@@ -44,8 +44,15 @@ func (t *Text) Raw(text string) { t.b.WriteString(text) }
 // Para adds a text, wrapped.
 func (t *Text) Para(text string) { t.wrap("", "", text) }
 
-// Note adds a remark, wrapped, which begins with "note: ".
-func (t *Text) Note(text string) { t.wrap("note: ", "  ", text) }
+// Remark adds a text after a word such as "note: ". It is wrapped for a person only: a pipe gets
+// one line, to be searched.
+func (t *Text) Remark(head, text string) {
+	if t.Terminal {
+		t.wrap(head, "  ", text)
+		return
+	}
+	t.Line("%s%s", head, t.printable(text))
+}
 
 // Head adds the first line of a group: what is wrong on the left, in the color of a fault,
 // and how many are concerned on the right.
