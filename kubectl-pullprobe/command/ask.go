@@ -115,7 +115,9 @@ func (r *reader) answerBefore(ctx context.Context, pod *corev1.Pod) []waiting.Ev
 const poll = time.Second
 
 // await waits until the agent has answered, and returns what it says.
-func (a *App) await(ctx context.Context, r *reader, pod *corev1.Pod, value string, before []waiting.Event, timeout time.Duration) ([]waiting.Case, error) {
+func (a *App) await(
+	ctx context.Context, r *reader, pod *corev1.Pod, value string, before []waiting.Event, timeout time.Duration,
+) ([]waiting.Case, error) {
 	ctx, stop := context.WithTimeout(ctx, timeout)
 	defer stop()
 	progress := a.progress("waiting for the agent of " + pod.Spec.NodeName)
@@ -214,7 +216,7 @@ func (r *reader) whyNoAnswer(pod *corev1.Pod, timeout time.Duration) error {
 	case !view.Ready(agent):
 		return fmt.Errorf("%s: its agent, pod %s/%s, %s (kubectl pullprobe doctor)", text, agent.Namespace, agent.Name, view.StateOf(agent).Text)
 	}
-	return fmt.Errorf("%s: its agent, pod %s/%s, is ready; kubectl logs -n %s %s", text, agent.Namespace, agent.Name, agent.Namespace, agent.Name)
+	return fmt.Errorf("%s: its agent, pod %[2]s/%[3]s, is ready; kubectl logs -n %[2]s %[3]s", text, agent.Namespace, agent.Name)
 }
 
 // writeAnswer writes the answer to a request.

@@ -82,7 +82,8 @@ func (a *App) completeFlags(root *cobra.Command) {
 		if f := c.Flags().Lookup("output"); f != nil {
 			values := strings.FieldsFunc(f.Usage, func(r rune) bool { return r == ',' || r == ' ' || r == ':' })
 			known := []string{"wide", "json", "yaml", "name", "html"}
-			must(c.RegisterFlagCompletionFunc("output", oneOf(slices.DeleteFunc(values, func(s string) bool { return !slices.Contains(known, s) })...)))
+			values = slices.DeleteFunc(values, func(s string) bool { return !slices.Contains(known, s) })
+			must(c.RegisterFlagCompletionFunc("output", oneOf(values...)))
 		}
 	}
 }

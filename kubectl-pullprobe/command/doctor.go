@@ -15,7 +15,8 @@ func newDoctor(a *App) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use: "doctor", Short: "Check whether pullprobe itself is well, and what you may read",
-		Long: "Checks the DaemonSet of pullprobe, agents that do not start, silent reports,\nversions, components, admission policies, and your own rights.\n\n" +
+		Long: "Checks the DaemonSet of pullprobe, agents that do not start, silent reports,\n" +
+			"versions, components, admission policies, and your own rights.\n\n" +
 			"Exit codes: 0 well, 1 something must be fixed, 3 too little may be read.",
 		Example: `  # Why is there no verdict?
   kubectl pullprobe doctor

@@ -52,7 +52,8 @@ func (r *reader) overview(ctx context.Context, namespace, labels string) (view.O
 	case cluster.Denied(err) && len(reports) == 0:
 		return out, err
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("list", "pods", namespace, "shown are the pods that the reports name, at most ten for one reason on one node"))
+		r.limits.Add(cluster.MayNot("list", "pods", namespace,
+			"shown are the pods that the reports name, at most ten for one reason on one node"))
 		out.Cases = waiting.Named(reports, namespace)
 		return out, nil
 	case err != nil:
@@ -77,7 +78,7 @@ func (r *reader) reports(ctx context.Context) (map[string]*report.NodeReport, er
 	case err != nil:
 		return nil, err
 	case len(list) == 0:
-		r.limits.Add("there is no report in namespace " + r.Home() + ": pullprobe is not installed there, or has not reported yet (kubectl pullprobe doctor)")
+		r.limits.Add(r.noReports())
 	}
 	out := map[string]*report.NodeReport{}
 	for _, x := range list {
@@ -88,6 +89,14 @@ func (r *reader) reports(ctx context.Context) (map[string]*report.NodeReport, er
 		out[x.Node] = r.checked(x)
 	}
 	return out, nil
+}
+
+// noAgent is why a node has no report.
+const noAgent = "no agent runs there, or it has not reported yet (kubectl pullprobe doctor)"
+
+// noReports returns the sentence on a cluster without reports.
+func (r *reader) noReports() string {
+	return "there is no report in namespace " + r.Home() + ": pullprobe is not installed there, or has not reported yet (kubectl pullprobe doctor)"
 }
 
 // checked returns the content of a report, and notes that it is old.
@@ -114,7 +123,7 @@ func (r *reader) noteNodes(cases []waiting.Case, reports map[string]*report.Node
 		}
 	}
 	if len(missing) > 0 {
-		r.limits.Add("there is no report of " + report.Abbreviate(missing) + ": no agent runs there, or it has not reported yet (kubectl pullprobe doctor)")
+		r.limits.Add("there is no report of " + report.Abbreviate(missing) + ": " + noAgent)
 	}
 }
 
@@ -126,7 +135,7 @@ func (r *reader) reportOf(ctx context.Context, node string) (*report.NodeReport,
 		r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown is what Events on the pod say; "+cluster.ReaderRole))
 		return nil, nil
 	case apierrors.IsNotFound(err):
-		r.limits.Add("there is no report of " + node + " in namespace " + r.Home() + ": no agent runs there, or it has not reported yet (kubectl pullprobe doctor)")
+		r.limits.Add("there is no report of " + node + " in namespace " + r.Home() + ": " + noAgent)
 		return nil, nil
 	case err != nil:
 		return nil, err

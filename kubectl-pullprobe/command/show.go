@@ -309,7 +309,8 @@ func (a *App) watchPods(ctx context.Context, o showOptions, namespace string) er
 func fingerprint(cases []waiting.Case) string {
 	var b strings.Builder
 	for _, c := range cases {
-		fmt.Fprintf(&b, "%s %s %s %s %s %v %s\n", c.UID, c.Container, c.Image, c.Verdict.Fault, c.Verdict.Cause, c.Verdict.Confidence, c.Verdict.Summary)
+		v := c.Verdict
+		fmt.Fprintf(&b, "%s %s %s %s %s %v %s\n", c.UID, c.Container, c.Image, v.Fault, v.Cause, v.Confidence, v.Summary)
 	}
 	return b.String() + "."
 }

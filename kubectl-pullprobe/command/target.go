@@ -53,7 +53,7 @@ func (a *App) target(ctx context.Context, r *reader, arg string) (*target, error
 	info, err := resource.NewBuilder(a.kube).Unstructured().NamespaceParam(namespace).DefaultNamespace().
 		ResourceTypeOrNameArgs(false, kind+"/"+name).Do().Infos()
 	switch {
-	case meta.IsNoMatchError(err), err != nil && strings.Contains(err.Error(), "doesn't have a resource type"): // cli-runtime has no type for it
+	case meta.IsNoMatchError(err), err != nil && strings.Contains(err.Error(), "doesn't have a resource type"): // an error without a type
 		return nil, usagef("the cluster has no resource type %q", kind)
 	case err != nil:
 		return nil, err
@@ -98,7 +98,7 @@ func (a *App) podNotFound(ctx context.Context, r *reader, namespace, name string
 		for _, d := range x.Content.Diagnoses {
 			for _, ref := range d.Refs() {
 				if ref.Pod == namespace+"/"+name {
-					return fmt.Errorf("%s; it was deleted. Its last verdict, on %s: %s: %s", text, x.Node, d.Verdict.Head(), report.Sanitize(d.Verdict.Summary))
+					return fmt.Errorf("%s; it was deleted. Its last verdict, on %s: %s: %s", text, x.Node, d.Verdict.Head(), d.Verdict.Summary)
 				}
 			}
 		}

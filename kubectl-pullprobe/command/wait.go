@@ -28,7 +28,8 @@ func newWait(a *App) *cobra.Command {
 		Use: "wait TYPE/NAME", Short: "Wait for a rollout, and end at once if its image cannot be pulled",
 		Long: "Waits as 'kubectl rollout status' does: for a Deployment, DaemonSet,\nStatefulSet, Job or Pod. " +
 			"It ends as soon as pullprobe confirms why an image of\nthe new pods cannot be pulled.\n\n" +
-			"Exit codes: 0 rolled out, 1 an image cannot be pulled (the cause is printed),\n3 not ready at the timeout for another reason, which is printed.",
+			"Exit codes: 0 rolled out, 1 an image cannot be pulled (the cause is printed),\n" +
+			"3 not ready at the timeout for another reason, which is printed.",
 		Example: `  # In a pipeline, after kubectl apply
   kubectl pullprobe wait deployment/web -n shop --timeout 5m`,
 		Args: args(cobra.ExactArgs(1)),

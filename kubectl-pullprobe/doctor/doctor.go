@@ -158,7 +158,8 @@ func runtimes(i *cluster.Installation) []Check {
 		return nil
 	}
 	if len(order) == 0 {
-		return []Check{{Part: partRuntime, Outcome: report.Pass, Summary: "the agents reach the container runtime on " + screen.Plural(read, "node")}}
+		text := "the agents reach the container runtime on " + screen.Plural(read, "node")
+		return []Check{{Part: partRuntime, Outcome: report.Pass, Summary: text}}
 	}
 	out := make([]Check, 0, len(order))
 	for _, text := range order {
@@ -366,11 +367,13 @@ func rights(i *cluster.Installation) []Check {
 	var out []Check
 	for _, r := range i.Rights {
 		if !r.Allowed {
-			out = append(out, Check{Part: cluster.PartRights, Outcome: report.Skipped, Summary: cluster.MayNot(r.Verb, r.Resource, r.Namespace, r.Without)})
+			text := cluster.MayNot(r.Verb, r.Resource, r.Namespace, r.Without)
+			out = append(out, Check{Part: cluster.PartRights, Outcome: report.Skipped, Summary: text})
 		}
 	}
 	if len(out) == 0 && len(i.Rights) > 0 {
-		out = append(out, Check{Part: cluster.PartRights, Outcome: report.Pass, Summary: "you may read pods, reports, Events and nodes, and request diagnoses"})
+		const text = "you may read pods, reports, Events and nodes, and request diagnoses"
+		out = append(out, Check{Part: cluster.PartRights, Outcome: report.Pass, Summary: text})
 	}
 	return out
 }

@@ -110,7 +110,8 @@ type cell struct{ Class, Mark, Text string }
 
 func newContent(in Input) content {
 	c := content{
-		Title: "Image pulls", At: report.Time(in.Overview.Now), Headline: in.Overview.Headline(), Notes: in.Notes, Matrix: newMatrix(in.All, in.Overview.Now),
+		Title: "Image pulls", At: report.Time(in.Overview.Now), Headline: in.Overview.Headline(), Notes: in.Notes,
+		Matrix: newMatrix(in.All, in.Overview.Now),
 	}
 	if in.Context != "" {
 		c.Title += " in " + report.Sanitize(in.Context)
@@ -164,14 +165,16 @@ func newGroup(in Input, g waiting.Group) group {
 	if first.Diagnosis != nil {
 		add("also", first.Diagnosis.AlsoFound()...)
 		for _, s := range view.Ladder(*first.Diagnosis) {
-			out.Steps = append(out.Steps, step{outcomeClass(s.Outcome), screen.Style{}.Mark(s.Outcome), s.Outcome.String(), s.What, s.Took, report.Sanitize(s.Result)})
+			mark := screen.Style{}.Mark(s.Outcome)
+			out.Steps = append(out.Steps, step{outcomeClass(s.Outcome), mark, s.Outcome.String(), s.What, s.Took, report.Sanitize(s.Result)})
 		}
 	}
 	if !first.At.IsZero() {
 		add("checked", report.Time(first.At))
 	}
 	for _, c := range g.Cases[:min(maxPods, len(g.Cases))] {
-		out.Pods = append(out.Pods, waitingPod{c.Namespace + "/" + c.Pod, c.Container, c.Node, c.Image, report.Roughly(max(0, in.Overview.Now.Sub(c.Since)))})
+		since := report.Roughly(max(0, in.Overview.Now.Sub(c.Since)))
+		out.Pods = append(out.Pods, waitingPod{c.Namespace + "/" + c.Pod, c.Container, c.Node, c.Image, since})
 	}
 	return out
 }

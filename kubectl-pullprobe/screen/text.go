@@ -151,7 +151,8 @@ func (s Style) printable(text string) string {
 }
 
 // asciiOf replaces the characters that pullprobe's own texts have.
-var asciiOf = strings.NewReplacer("…", "...", "–", "-", "—", "-", "→", "->", "×", "x", "≤", "<=", "≥", ">=", "“", `"`, "”", `"`, "’", "'", "·", "-")
+var asciiOf = strings.NewReplacer("…", "...", "–", "-", "—", "-", "→", "->", "×", "x", "≤", "<=", "≥", ">=",
+	"“", `"`, "”", `"`, "’", "'", "·", "-")
 
 // columns returns how many columns a text takes, without colors.
 func columns(s string) int { return utf8.RuneCountInString(s) }

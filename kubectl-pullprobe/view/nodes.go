@@ -124,7 +124,8 @@ func WriteNodes(t *screen.Text, all cluster.Comparison, now time.Time, wide bool
 		row[1].Paint = func(s string) string { return t.Fault(ColorOf(r), s) }
 		if wide {
 			x := traits[r.Node]
-			row = append(row, screen.Cells(string(r.Fault), x[compare.TraitZone], x[compare.TraitPool], x[compare.TraitSubnet], x[compare.TraitRuntime])...)
+			zone, pool := x[compare.TraitZone], x[compare.TraitPool]
+			row = append(row, screen.Cells(string(r.Fault), zone, pool, x[compare.TraitSubnet], x[compare.TraitRuntime])...)
 		}
 		cells = append(cells, row)
 	}

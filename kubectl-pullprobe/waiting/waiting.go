@@ -204,7 +204,10 @@ func (c *Case) sharesOwner(d *report.Diagnosis) bool {
 
 // fromMessage explains the kubelet's message. Alone it proves little.
 func (c *Case) fromMessage() {
-	c.Source, c.Verdict = FromMessage, report.Verdict{Fault: report.FaultUndetermined, Cause: report.Undetermined, Confidence: report.ConfidenceUndetermined}
+	c.Source = FromMessage
+	c.Verdict = report.Verdict{
+		Fault: report.FaultUndetermined, Cause: report.Undetermined, Confidence: report.ConfidenceUndetermined,
+	}
 	if c.Message == "" {
 		return
 	}
