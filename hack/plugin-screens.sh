@@ -43,7 +43,7 @@ screen() {
   t send-keys -l "$2"
   t send-keys Enter
   t wait-for done
-  { t capture-pane -p -S - | sed -e 's/ *$//' -e '/^\$ *$/d' -e '/./,$!d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'; echo "(exit code $(cat "$work/exit"))"; } >"$screens/plugin-$1.txt"
+  { t capture-pane -p -J -S - | sed -e 's/ *$//' -e '/^\$ *$/d' -e '/./,$!d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'; echo "(exit code $(cat "$work/exit"))"; } >"$screens/plugin-$1.txt"
   echo "==> $1"
   cat "$screens/plugin-$1.txt"
 }
@@ -115,8 +115,10 @@ screen wait-good 'kubectl pullprobe wait deployment/good -n shop --timeout 5m'
 k delete -f "$work/bad.yaml" >/dev/null
 
 # Forty pods of one Deployment.
-k delete pod -n shop web cut-off --force --grace-period=0 >/dev/null 2>&1
-screen deleted 'kubectl pullprobe cut-off -n shop'
+{ sleep 2; k delete pod -n shop cut-off --force --grace-period=0 >/dev/null 2>&1; } &
+screen deleted 'kubectl pullprobe wait pod/cut-off -n shop'
+wait $!
+k delete pod -n shop web --force --grace-period=0 >/dev/null 2>&1
 "$lab" lift node-b registry-dropped
 sed -e 's/name: bad/name: web/; s/replicas: 1/replicas: 40/' "$work/bad.yaml" | k apply -f - >/dev/null
 until_true "40 pods wait" bash -c "[ \$($lab kubectl get pods -n shop --no-headers | grep -c 'ImagePullBackOff\|ErrImagePull') -ge 40 ]"

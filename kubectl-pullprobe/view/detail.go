@@ -52,13 +52,24 @@ func (d Detail) Write(t *screen.Text) {
 		t.Field("elsewhere", s)
 	}
 	d.writeTimes(t, first)
-	if first.Source == waiting.FromOwner {
-		t.Field("note", "the report names other pods of "+first.Owner+", with the same image")
-	}
+	t.Field("source", sourceOf(first))
 	t.Field("ask again", d.Again)
 	if first.Diagnosis != nil {
 		writeLadder(t, *first.Diagnosis)
 	}
+}
+
+// sourceOf says where a verdict is from, if not from the report of the node, which names the pod.
+func sourceOf(c waiting.Case) string {
+	switch c.Source {
+	case waiting.FromOwner:
+		return "the report names other pods of " + c.Owner + ", with the same image"
+	case waiting.FromEvent:
+		return "an Event on the pod, without the checks"
+	case waiting.FromMessage:
+		return "the kubelet's message alone: pullprobe has not checked this pod"
+	}
+	return ""
 }
 
 // writeTimes adds when the verdict was reached, and when the kubelet tries again.
