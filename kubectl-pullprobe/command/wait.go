@@ -143,7 +143,7 @@ func (a *App) rollout(ctx context.Context, r *reader, t *target) (rollout, error
 		return out, fmt.Errorf("%s in namespace %s was deleted meanwhile", t.name, t.namespace)
 	}
 	out.done, out.failed, out.message = t.status(pods)
-	if out.done || out.failed {
+	if out.done {
 		return out, nil
 	}
 	if t.object != nil && t.object.GetGeneration() > observed(t.object) && t.kind != "job" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -35,6 +36,25 @@ func TestWait(t *testing.T) {
 		w.write(t, "node-a", nil)
 		w.setState(t, p, waitingFor("CrashLoopBackOff", "back-off 10s restarting failed container"))
 		w.run(t, "wait", "deployment/web", "-n", ns, "--timeout", "1500ms").check(t, int(ExitUnknown), "deployment/web is not ready after", "CrashLoopBackOff")
+	})
+	t.Run("its deadline has passed", func(t *testing.T) {
+		w.setState(t, p, waitingFor("ImagePullBackOff", notFound))
+		w.write(t, "node-a", nil, missingTag(p, report.Likely))
+		d := made[*appsv1.Deployment](t)(w.api.AppsV1().Deployments(ns).Get(t.Context(), "web", metav1.GetOptions{}))
+		d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentProgressing, Status: corev1.ConditionFalse, Reason: "ProgressDeadlineExceeded"}}
+		made[*appsv1.Deployment](t)(w.api.AppsV1().Deployments(ns).UpdateStatus(t.Context(), d, metav1.UpdateOptions{}))
+		w.run(t, "wait", "deployment/web", "-n", ns, "--timeout", "50s").check(t, int(ExitFault), "cluster-config TagNotFound (likely)")
+		w.write(t, "node-a", nil)
+		w.setState(t, p, waitingFor("CrashLoopBackOff", ""))
+		w.run(t, "wait", "deployment/web", "-n", ns, "--timeout", "50s").check(t, int(ExitUnknown), "deployment/web has failed", "CrashLoopBackOff")
+	})
+	t.Run("an older revision does not count", func(t *testing.T) {
+		w.setRollout(t, ns, "web", 0)
+		old := w.pod(t, ns, "web-old", "node-a", "registry.example/web:v8", waitingFor("ImagePullBackOff", notFound), func(p *corev1.Pod) {
+			p.Labels = map[string]string{"app": "web", "pod-template-hash": "old"}
+		})
+		w.write(t, "node-a", nil, missingTag(old, report.Confirmed))
+		w.run(t, "wait", "deployment/web", "-n", ns, "--timeout", "1s").check(t, int(ExitUnknown), "CrashLoopBackOff")
 	})
 	t.Run("rolled out", func(t *testing.T) {
 		done := w.running(t, "wait", "deployment/web", "-n", ns, "--timeout", "50s")
