@@ -91,7 +91,7 @@ workflows: ## check the workflows of GitHub
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: test
-test: lab-build image alerts ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
+test: lab-build image plugin alerts ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
 	$(call timed,build the end-to-end tests,cd lab && go test -c -tags e2e -o /dev/null ./e2e)
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,all tests,$(MAKE) --no-print-directory -j2 test-on-lab test-beside-lab || { $(LAB) down; exit 1; })
@@ -109,7 +109,7 @@ test-beside-lab:
 MANIFESTS ?= default
 E2E = cd lab && go test -tags e2e -count=1 -parallel 16 -timeout 40m -v $(if $(RUN),-run '$(RUN)') ./e2e -manifests=../manifests/$(MANIFESTS) -secrets=$(if $(filter no-secrets,$(MANIFESTS)),false,true) -providers=$(if $(filter hardened,$(MANIFESTS)),false,true)
 .PHONY: e2e
-e2e: image lab-build ## run the end-to-end tests; RUN=regexp for some, MANIFESTS=hardened or no-secrets for other manifests
+e2e: image lab-build plugin ## run the end-to-end tests; RUN=regexp for some, MANIFESTS=hardened or no-secrets for other manifests
 	$(call timed,start the lab,$(LAB) down && $(LAB) up)
 	$(call timed,end-to-end tests,$(E2E))
 
