@@ -130,7 +130,7 @@ func (a *App) await(
 			first = time.Now()
 		}
 		switch {
-		case ctx.Err() != nil:
+		case over(ctx):
 			return nil, r.whyNoAnswer(pod, timeout)
 		case err != nil, answered > 0 && (answered >= len(cases) || time.Since(first) > patience):
 			return cases, err
@@ -142,6 +142,13 @@ func (a *App) await(
 		case <-time.After(poll):
 		}
 	}
+}
+
+// over reports whether ctx has ended, or is about to: a request whose deadline has passed may fail
+// before ctx says so.
+func over(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 // progress begins to show what is waited for, if standard error is a terminal.
@@ -183,11 +190,12 @@ func (r *reader) answer(ctx context.Context, pod *corev1.Pod, value string, befo
 	return cases, asked, nil
 }
 
-// answerInEvents returns what Events say, once that differs from before.
+// answerInEvents returns what Events say, once the newest was written since before.
 func (r *reader) answerInEvents(ctx context.Context, pod *corev1.Pod, before []waiting.Event) ([]waiting.Case, int, error) {
 	r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown is what Events on the pod say; "+cluster.ReaderRole))
 	events := r.events(ctx, pod.Namespace, pod.UID)[string(pod.UID)]
-	if len(events) == 0 || len(before) > 0 && !events[0].At.After(before[0].At) {
+	// The agent writes the Event again for each request. The time in it may stay the same.
+	if len(events) == 0 || len(before) > 0 && events[0].Version == before[0].Version {
 		return nil, 0, nil
 	}
 	c := waiting.Case{

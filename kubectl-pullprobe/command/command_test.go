@@ -146,7 +146,7 @@ func (w *world) grant(t *testing.T, user, namespace string, rules ...rbacv1.Poli
 }
 
 // event writes an Event of an agent on a pod.
-func (w *world) event(t *testing.T, p *corev1.Pod, message string) {
+func (w *world) event(t *testing.T, p *corev1.Pod, message string) *corev1.Event {
 	t.Helper()
 	e := &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{GenerateName: p.Name + ".", Namespace: p.Namespace},
@@ -154,7 +154,7 @@ func (w *world) event(t *testing.T, p *corev1.Pod, message string) {
 		Reason:         "ImagePullDiagnosed", Message: message, Type: corev1.EventTypeWarning, Source: corev1.EventSource{Component: report.FieldManager},
 		LastTimestamp: metav1.NewTime(time.Now()),
 	}
-	made[*corev1.Event](t)(w.api.CoreV1().Events(p.Namespace).Create(t.Context(), e, metav1.CreateOptions{}))
+	return made[*corev1.Event](t)(w.api.CoreV1().Events(p.Namespace).Create(t.Context(), e, metav1.CreateOptions{}))
 }
 
 // TestNodesAndRegistries checks what is said of nodes and hosts.

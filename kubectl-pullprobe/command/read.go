@@ -159,6 +159,7 @@ func (r *reader) events(ctx context.Context, namespace string, pod types.UID) ma
 	for uid, events := range list {
 		for _, e := range events {
 			if x, ok := waiting.ParseEvent(e.Message); ok {
+				x.Version = e.ResourceVersion
 				out[string(uid)] = append(out[string(uid)], x)
 			}
 		}

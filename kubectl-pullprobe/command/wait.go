@@ -76,7 +76,7 @@ func (a *App) wait(ctx context.Context, arg string, timeout time.Duration) error
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ExitUnknown
-	case err != nil && ctx.Err() == nil:
+	case err != nil:
 		return err
 	case now.done:
 		fmt.Fprintln(a.Out, now.message)
@@ -92,7 +92,7 @@ func (a *App) follow(ctx context.Context, r *reader, t *target, say func(string)
 	said := ""
 	for {
 		now, err := a.rollout(ctx, r, t)
-		if ctx.Err() != nil {
+		if over(ctx) {
 			return last, nil
 		}
 		if err != nil {

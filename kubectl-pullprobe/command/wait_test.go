@@ -2,10 +2,13 @@ package command
 
 import (
 	"context"
+	"strings"
 	"testing"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -80,8 +83,12 @@ func TestWait(t *testing.T) {
 
 // running runs the plugin beside the test.
 func (w *world) running(t *testing.T, args ...string) <-chan result {
+	return w.beside(func() result { return w.run(t, args...) })
+}
+
+func (w *world) beside(run func() result) <-chan result {
 	done := make(chan result, 1)
-	go func() { done <- w.run(t, args...) }()
+	go func() { done <- run() }()
 	return done
 }
 
@@ -134,6 +141,22 @@ func TestAsk(t *testing.T) {
 	if err != nil || got.Annotations["probe"] == "" {
 		t.Errorf("the pod has annotations %v, %v", got.Annotations, err)
 	}
+	w.grant(t, "tenant", ns, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "events"}, Verbs: []string{"get", "list", "watch", "patch"}})
+	e := w.event(t, p, "cluster-config / TagNotFound (likely): tag v9 does not exist.\nFix: use v1\nChecked: 2026-11-30 12:00:00 UTC. Retry: kubectl annotate")
+	w.as(t, "tenant", "ask", "web-0", "-n", ns, "--timeout", "1s").check(t, int(ExitUnknown), "no answer from node node-a", "you may not get configmaps")
+	got = made[*corev1.Pod](t)(w.api.CoreV1().Pods(ns).Get(t.Context(), "web-0", metav1.GetOptions{}))
+	done := w.beside(func() result { return w.as(t, "tenant", "ask", "web-0", "-n", ns) })
+	annotated := func() bool {
+		now, err := w.api.CoreV1().Pods(ns).Get(t.Context(), "web-0", metav1.GetOptions{})
+		return err == nil && now.Annotations["probe"] != got.Annotations["probe"]
+	}
+	for !annotated() {
+		time.Sleep(20 * time.Millisecond)
+	}
+	e.Message = strings.Replace(e.Message, "(likely)", "(confirmed)", 1) // checked in the same second
+	made[*corev1.Event](t)(w.api.CoreV1().Events(ns).Update(t.Context(), e, metav1.UpdateOptions{}))
+	(<-done).check(t, int(ExitFault), "cluster-config TagNotFound (confirmed)")
+
 	w.pod(t, ns, "nowhere", "", "registry.example/web:v9", waitingFor("", ""))
 	w.run(t, "ask", "nowhere", "-n", ns).check(t, int(ExitUnknown), "no agent can check it")
 	w.run(t, "ask", "deployment/none", "-n", ns).check(t, int(ExitUnknown), `"none" not found`)

@@ -13,6 +13,7 @@ import (
 type Event struct {
 	Verdict report.Verdict
 	At      time.Time // when the verdict was reached
+	Version string    // of the object: it changes at each write
 }
 
 // eventHead matches the beginning of an agent's Event: who must act, why, and how sure.
