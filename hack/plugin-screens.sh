@@ -61,6 +61,7 @@ until_true() {
   exit 1
 }
 reason() { [[ $(k get pod -n shop "$1" -o 'jsonpath={.status.containerStatuses[0].state.waiting.reason}') =~ ErrImagePull|ImagePullBackOff ]]; }
+diagnosed() { k get events -n shop --field-selector "reason=ImagePullDiagnosed,involvedObject.name=$1" -o name | grep -q .; }
 verdict() { k get cm -n pullprobe "pullprobe-$1" -o 'jsonpath={.data.report\.json}' | grep -q "\"cause\":\"$2\""; }
 
 k create namespace shop >/dev/null
@@ -84,8 +85,8 @@ pod healthy node-a registry.lab/app:1
 "$lab" inject node-b registry-dropped
 trap '"$lab" lift node-b registry-dropped; t kill-server 2>/dev/null || true; rm -rf "$work"' EXIT
 pod cut-off node-b registry.lab/app:1
-until_true "the verdict on web" verdict node-a TagNotFound
-until_true "the verdict on cut-off" verdict node-b ConnectionTimeout
+until_true "the verdict on web" diagnosed web
+until_true "the verdict on cut-off" diagnosed cut-off
 
 screen overview 'kubectl pullprobe -n shop'
 screen pods 'kubectl pullprobe -A --pods'
