@@ -125,7 +125,7 @@ func newReport(cm *corev1.ConfigMap) Report {
 	var content report.NodeReport
 	switch err := json.Unmarshal(body, &content); {
 	case cm.Name != report.ConfigMapName(head.Node, "") && !isUID.MatchString(nodeOf(cm.Name)):
-		r.Node, r.Problem = nodeOf(cm.Name), "it says that it is of another node"
+		r.Node, r.Problem = nodeOf(cm.Name), "it is about another node"
 	case head.Schema != report.Schema:
 		r.Problem = fmt.Sprintf("its schema is %q, and this plugin reads %s: use a plugin of the agent's version",
 			report.Clean(head.Schema, maxSchema), report.Schema)

@@ -70,7 +70,7 @@ func (a *App) ask(ctx context.Context, arg string, timeout time.Duration) error 
 	value, err := r.Request(ctx, pod, r.now)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("patch", "pods", pod.Namespace, "shown is the last answer; nothing was asked"))
+		r.limits.Add(cluster.MayNot("patch", "pods", pod.Namespace, "shown is the last answer; no diagnosis was requested"))
 		if err := a.showTarget(ctx, showOptions{}, "pod/"+pod.Name); err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func (r *reader) answer(ctx context.Context, pod *corev1.Pod, value string, befo
 
 // answerInEvents returns what Events say, once the newest was written since before.
 func (r *reader) answerInEvents(ctx context.Context, pod *corev1.Pod, before []waiting.Event) ([]waiting.Case, int, error) {
-	r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown is what Events on the pod say; "+cluster.ReaderRole))
+	r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown are the Events on the pod; "+cluster.ReaderRole))
 	events := r.events(ctx, pod.Namespace, pod.UID)[string(pod.UID)]
 	// The agent writes the Event again for each request. The time in it may stay the same.
 	if len(events) == 0 || len(before) > 0 && events[0].Version == before[0].Version {

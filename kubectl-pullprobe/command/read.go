@@ -73,7 +73,7 @@ func (r *reader) reports(ctx context.Context) (map[string]*report.NodeReport, er
 	list, err := r.Reports(ctx, r.limits)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("list", "configmaps", r.Home(), "shown is what Events on the pods say; "+cluster.ReaderRole))
+		r.limits.Add(cluster.MayNot("list", "configmaps", r.Home(), "shown are the Events on the pods; "+cluster.ReaderRole))
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -132,7 +132,7 @@ func (r *reader) reportOf(ctx context.Context, node string) (*report.NodeReport,
 	x, err := r.Report(ctx, node)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown is what Events on the pod say; "+cluster.ReaderRole))
+		r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown are the Events on the pod; "+cluster.ReaderRole))
 		return nil, nil
 	case apierrors.IsNotFound(err):
 		r.limits.Add("there is no report of " + node + " in namespace " + r.Home() + ": " + noAgent)

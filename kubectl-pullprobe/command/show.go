@@ -216,7 +216,7 @@ func askCommand(c waiting.Case) string {
 	return "kubectl pullprobe ask " + c.Pod + " -n " + c.Namespace
 }
 
-// writeIdle says what pods do of which none waits for an image.
+// writeIdle writes what pods do of which none waits for an image.
 func writeIdle(text *screen.Text, t *target, pods []corev1.Pod) Exit {
 	if t.pod != nil {
 		s := view.StateOf(&pods[0])

@@ -50,7 +50,7 @@ func TestOtherVersions(t *testing.T) {
 	w.change(t, "node-a", func(cm *corev1.ConfigMap) {
 		cm.Data["report.json"] = strings.Replace(strings.Replace(cm.Data["report.json"], "pullprobe.dev/v9", report.Schema, 1), `"node":"node-a"`, `"node":"node-b"`, 1)
 	})
-	w.run(t, "-n", ns).check(t, int(ExitFault), "TagNotFound (likely)", "it says that it is of another node")
+	w.run(t, "-n", ns).check(t, int(ExitFault), "TagNotFound (likely)", "it is about another node")
 	w.change(t, "node-a", func(cm *corev1.ConfigMap) { cm.Data["report.json"] = "{" })
 	w.run(t, "-n", ns).check(t, int(ExitFault), "its report.json is no JSON")
 }

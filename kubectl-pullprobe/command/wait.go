@@ -68,10 +68,12 @@ func (a *App) wait(ctx context.Context, arg string, timeout time.Duration) error
 		return usagef("%s: wait is for a Deployment, DaemonSet, StatefulSet, Job or Pod", t.name)
 	}
 	defer func() { a.writeNotes(r.limits) }()
+	reading, stopReading := context.WithTimeout(ctx, timeout+grace)
+	defer stopReading()
 	ctx, stop := context.WithTimeout(ctx, timeout)
 	defer stop()
 	progress := a.progress("waiting for " + t.name)
-	now, err := a.follow(ctx, r, t, progress.Say)
+	now, err := a.follow(ctx, reading, r, t, progress.Say)
 	progress.Close()
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -85,17 +87,20 @@ func (a *App) wait(ctx context.Context, arg string, timeout time.Duration) error
 	return a.writeStuck(r, t, now, timeout)
 }
 
+// grace is how much longer than the timeout a reading may take: at the timeout there is one.
+const grace = 10 * time.Second
+
 // follow reads until the rollout has ended, or ctx has, and says how far it is. It returns what it
-// read last.
-func (a *App) follow(ctx context.Context, r *reader, t *target, say func(string)) (last rollout, err error) {
+// read last. A reading ends with its own context.
+func (a *App) follow(ctx, reading context.Context, r *reader, t *target, say func(string)) (last rollout, err error) {
 	changes := r.Changes(ctx, t.namespace)
 	said := ""
 	for {
-		now, err := a.rollout(ctx, r, t)
-		if over(ctx) {
+		now, err := a.rollout(reading, r, t)
+		switch {
+		case err != nil && over(reading):
 			return last, nil
-		}
-		if err != nil {
+		case err != nil:
 			return last, err
 		}
 		last = now

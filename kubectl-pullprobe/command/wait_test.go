@@ -33,12 +33,12 @@ func TestWait(t *testing.T) {
 	})
 	t.Run("what is likely counts at the timeout", func(t *testing.T) {
 		w.write(t, "node-a", nil, missingTag(p, report.Likely))
-		w.run(t, "wait", "deployment/web", "-n", ns, "--timeout", "1500ms").check(t, int(ExitFault), "cluster-config TagNotFound (likely)")
+		w.run(t, "wait", "deployment/web", "-n", ns, "--timeout", "2s").check(t, int(ExitFault), "cluster-config TagNotFound (likely)")
 	})
 	t.Run("stuck for another reason", func(t *testing.T) {
 		w.write(t, "node-a", nil)
 		w.setState(t, p, waitingFor("CrashLoopBackOff", "back-off 10s restarting failed container"))
-		w.run(t, "wait", "deployment/web", "-n", ns, "--timeout", "1500ms").check(t, int(ExitUnknown), "deployment/web is not ready after", "CrashLoopBackOff")
+		w.run(t, "wait", "deployment/web", "-n", ns, "--timeout", "2s").check(t, int(ExitUnknown), "deployment/web is not ready after", "CrashLoopBackOff")
 	})
 	t.Run("its deadline has passed", func(t *testing.T) {
 		w.setState(t, p, waitingFor("ImagePullBackOff", notFound))

@@ -89,7 +89,7 @@ func warning(e corev1.Event) string { return e.Reason + ": " + report.Clean(e.Me
 // maxMessage bounds a message of the cluster, in bytes.
 const maxMessage = 300
 
-// agents says why agents are not ready: those of one reason together.
+// agents returns why agents are not ready: those of one reason together.
 func agents(i *cluster.Installation) []Check {
 	if c, ok := unread(i, cluster.PartAgents); ok {
 		return c
@@ -171,7 +171,7 @@ func runtimes(i *cluster.Installation) []Check {
 	return out
 }
 
-// reports says which nodes have no report, an old one, or one that cannot be read.
+// reports returns which nodes have no report, an old one, or one that cannot be read.
 func reports(i *cluster.Installation, now time.Time) []Check {
 	if c, ok := unread(i, cluster.PartReports); ok {
 		c[0].Fix = cluster.ReaderRole
@@ -359,7 +359,7 @@ func admission(i *cluster.Installation) []Check {
 	return []Check{c}
 }
 
-// rights says what the caller may not do.
+// rights returns what the caller may not do.
 func rights(i *cluster.Installation) []Check {
 	if c, ok := unread(i, cluster.PartRights); ok {
 		return c

@@ -59,7 +59,7 @@ func (d Detail) Write(t *screen.Text) {
 	}
 }
 
-// sourceOf says where a verdict is from, if not from the report of the node, which names the pod.
+// sourceOf returns where a verdict is from, if not from the report of the node, which names the pod.
 func sourceOf(c waiting.Case) string {
 	switch c.Source {
 	case waiting.FromOwner:

@@ -11,7 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Elsewhere returns what the other nodes see of a case's image and host, in the words of the
+// Elsewhere returns what the other nodes see of a case's image and host, in the text of the
 // comparison where it has some.
 func Elsewhere(c waiting.Case, all cluster.Comparison) (out []string) {
 	for _, f := range all.Result.Findings {

@@ -147,7 +147,7 @@ func ColorOf(r NodeRow) report.Fault {
 	return report.FaultNode
 }
 
-// hostsOf says how many hosts fail.
+// hostsOf returns how many hosts fail, in words.
 func hostsOf(r NodeRow) string {
 	switch {
 	case r.Hosts == 0:
@@ -166,7 +166,7 @@ func ago(at, now time.Time) string {
 	return report.Roughly(max(0, now.Sub(at))) + " ago"
 }
 
-// writeFindings adds the findings that a filter keeps, in the words of the comparison.
+// writeFindings adds the findings that a filter keeps, in the text of the comparison.
 func writeFindings(t *screen.Text, r compare.Result, keep func(compare.Finding) bool) {
 	for _, f := range r.Findings {
 		if keep(f) {

@@ -1,5 +1,5 @@
 // Package view turns what was read into text for people. It is pure: the same data always give
-// the same text. The words of verdicts are those of the reports.
+// the same text. The texts of verdicts are those of the reports.
 package view
 
 import (

@@ -53,7 +53,7 @@ func withMessage(text, reason, message string) string {
 	return text
 }
 
-// unscheduled says why a pod has no node, in the scheduler's words.
+// unscheduled returns why a pod has no node, as the scheduler reports it.
 func unscheduled(p *corev1.Pod) string {
 	text := "has no node yet"
 	for _, c := range p.Status.Conditions {

@@ -156,7 +156,7 @@ func (c *Case) join(rep *report.NodeReport) {
 			ofOwner = append(ofOwner, d)
 		}
 	}
-	if len(ofOwner) == 1 { // of several, nobody knows which
+	if len(ofOwner) == 1 { // of several, it is not known which
 		c.take(ofOwner[0], FromOwner)
 	}
 }
