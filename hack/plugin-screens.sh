@@ -43,7 +43,7 @@ screen() {
   t send-keys -l "$2"
   t send-keys Enter
   t wait-for done
-  { t capture-pane -p -J -S - | sed -e 's/ *$//' -e '/^\$ *$/d' -e '/./,$!d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'; echo "(exit code $(cat "$work/exit"))"; } >"$screens/plugin-$1.txt"
+  { t capture-pane -p -J -S - | sed -e 's/ *$//' -e '/^\$ *$/d' -e '/^\$ ./,$!d' | sed -e :a -e '/^\n*$/{$d;N;ba' -e '}'; echo "(exit code $(cat "$work/exit"))"; } >"$screens/plugin-$1.txt"
   echo "==> $1"
   cat "$screens/plugin-$1.txt"
 }
