@@ -102,18 +102,24 @@ func (a *announcer) announce(f finding, now time.Time) time.Time {
 	defer a.mu.Unlock()
 	n := a.at(f.pod.UID, f.about)
 	isNew := n.first.IsZero() || n.closed || !n.verdict.Same(f.diagnosis.Verdict) || n.latest.Image != f.diagnosis.Image
+	changed := newerImage(n.latest) != newerImage(f.diagnosis) // and so is the fix
 	n.pod, n.latest, n.waits, n.closed = f.pod, f.diagnosis, f.waits, false
 	switch {
 	case isNew:
 		n.note(f.diagnosis.Verdict, now, f.waits)
 		n.due, n.said, n.writes = now, false, 0
-	case f.requested:
+	case f.requested, changed:
 		n.due, n.said = now, false
 	case n.due.IsZero(): // an earlier agent announced it, some time ago
 		n.due, n.said = now.Add(spread(f.pod.UID, a.renewal()/4)), true
 	}
 	a.write(n, f.about, now)
 	return n.first
+}
+
+// newerImage returns what the newest pod of the same owner has, if that is another image.
+func newerImage(d report.Diagnosis) string {
+	return report.Find(d.Checks, report.IDPod).Evidence[report.KeyNewerImage]
 }
 
 // note takes over a verdict that is announced first at a time, and whether the container

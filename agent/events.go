@@ -23,7 +23,7 @@ import (
 func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
 	tail := ""
-	if who := whoActs(p, v.Fault); who != "" {
+	if who := whoActs(p, v); who != "" {
 		tail = "\nWho acts: " + who + "."
 	}
 	if v.Fix != "" {
@@ -48,11 +48,11 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 }
 
 // whoActs returns who must act on a pod, in words.
-func whoActs(p pods.Pod, f report.Fault) string {
-	if f == report.FaultConfig && p.Owner.Name != "" {
-		return "the owner of " + p.Owner.Name
+func whoActs(p pods.Pod, v report.Verdict) string {
+	if p.Owner.Name == "" {
+		return v.Who()
 	}
-	return f.Who()
+	return strings.Replace(v.Who(), "the owner of the workload", "the owner of "+p.Owner.Name, 1)
 }
 
 // eventLabel matches the labels of an Event's parts, and those of the text report.

@@ -54,6 +54,9 @@ func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeReq
 	if w.Failing {
 		addSecretOfOthers(&i.check, p, w.Image, r.pods.All())
 	}
+	if (w.Failing || w.Creating) && p.VolumeOf(w) == "" {
+		addNewerImage(&i.check, p, w.Container, r.pods.All())
+	}
 	i.old, i.exists = r.results.get(p.UID, w.Container, w.Image)
 	i.cause = i.check.Cause
 	if i.cause == report.Undetermined && i.exists && i.old.kubeletCause != "" {
@@ -83,9 +86,10 @@ func (r *recorder) record(i podImage, x examination) {
 		queue = queueCheck(i.image, r.results.others(i.pod.UID, i.image.Image))
 		podChecks = append(podChecks, queue)
 	}
+	newer := i.check.Evidence[report.KeyNewerImage]
 	others, opinion := r.others.Checks(failingHosts(x.Checks), time.Now())
 	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
-		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion {
+		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion && i.old.newerImage == newer {
 		return
 	}
 	r.state.measure(x.Checks)
@@ -122,6 +126,7 @@ func (r *recorder) record(i podImage, x examination) {
 		final:        x.Final,
 		queue:        queue,
 		opinion:      opinion,
+		newerImage:   newer,
 	})
 	runtime := report.Find(checks, report.IDRuntime)
 	if runtime.Outcome != report.Unknown && x.Final && (!i.exists || x.began.After(i.old.began)) {

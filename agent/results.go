@@ -25,6 +25,7 @@ type result struct {
 	final            bool         // the examination has ended
 	queue            report.Check // zero: no other pull is known to come first
 	opinion          string       // what other nodes see of its failing hosts
+	newerImage       string       // of a newer pod of the same owner
 }
 
 // results holds the current diagnoses of this node.

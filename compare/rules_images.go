@@ -105,17 +105,15 @@ func aboutSecrets(c report.Cause) bool {
 func registryOf(image string) string {
 	first, _, found := strings.Cut(image, "/")
 	if !found || !strings.ContainsAny(first, ".:") && first != "localhost" {
-		return dockerHub
+		return report.DockerHub
 	}
 	return strings.ToLower(first)
 }
 
-const dockerHub = "docker.io"
-
 // isUpstream reports whether a host is the registry itself. Docker Hub answers under
 // another name than images have.
 func isUpstream(host, registry string) bool {
-	return host == registry || registry == dockerHub && (host == "registry-1.docker.io" || host == "index.docker.io")
+	return report.Serves(host, registry) || registry == report.DockerHub && host == "index.docker.io"
 }
 
 // claimed returns who must act by what the nodes say, if they agree.

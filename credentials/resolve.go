@@ -218,7 +218,7 @@ func (r *resolver) ownCredentials() []Credential {
 	host := r.registry()
 	var out []Credential
 	for _, c := range r.runtime {
-		if c.Host == host || host == "docker.io" && c.Host == "registry-1.docker.io" {
+		if report.Serves(c.Host, host) {
 			out = append(out, c)
 		}
 	}

@@ -85,6 +85,21 @@ func (e *evaluation) asNotWaiting(v report.Verdict) report.Verdict {
 	return none
 }
 
+// besideOthers says for which containers the pod waits, where nothing is wrong with this one.
+func (e *evaluation) besideOthers(v report.Verdict) report.Verdict {
+	pod := e.Get(report.IDPod).Evidence
+	others := pod[report.KeyOthersWait]
+	if v.Fault != report.FaultNone || others == "" || strings.HasPrefix(pod[report.KeyWaitsFor], "init/") {
+		return v
+	}
+	containers := "container "
+	if strings.Contains(others, ",") {
+		containers = "containers "
+	}
+	v.Summary = "the pod waits for the image of " + containers + others + ", not for that of " + pod[report.KeyContainer] + ": " + v.Summary
+	return v
+}
+
 // whatIsHere says whether the image is on the node, and whether the container, the node and
 // the registry have the same one.
 func (e *evaluation) whatIsHere() string {

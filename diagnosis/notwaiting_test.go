@@ -150,6 +150,12 @@ func TestAnswersForPodsThatDoNotWait(t *testing.T) {
 		{"no volume", all(noSandbox, ladder("", "")), []string{
 			"why as seen by pod fix see which volume or network it waits for: kubectl -n shop describe pod web",
 		}, []string{"to confirm"}},
+		{"beside a container that waits", all(podThat("running", ev("othersWait", "proxy")), here("linux/amd64"), pullable()), []string{
+			"why the pod waits for the image of container proxy, not for that of app: container app is running; ",
+		}, nil},
+		{"its image can be pulled, beside two that wait", all(check("pod", KindPod, Pass, "", ev("container", "app", "othersWait", "a, b")), pullable()), []string{
+			"why the pod waits for the image of containers a, b, not for that of app: the image can be pulled on this node",
+		}, nil},
 		{"cannot start", all(waits("start"), pullable()), []string{"all of it: kubectl -n shop describe pod web"}, nil},
 		{"crashes", all(waits("restart"), pullable()), []string{"see why it ended: kubectl -n shop logs web -c app"}, nil},
 		{"other architecture", all(failsToExecute(), here("linux/arm64"), pullable()), []string{

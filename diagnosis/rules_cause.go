@@ -100,9 +100,8 @@ func causesInAnswers() []causeRule {
 			if !denied || ownReason(e, o) == "" {
 				return o
 			}
-			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("look up the refusal in the registry's log: " +
-				"its answer names a reason that is not the login (" +
-				ownReason(e, o) + ")")
+			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("have the operator of " + o.Check.Host +
+				" look up in its log why it refused the pull: by its answer, " + inWords(ownReason(e, o)) + " forbids it, not the login")
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			policy := o.Check.Is(report.KeyPolicy) || ownReason(e, o) != ""
@@ -154,7 +153,8 @@ func causesOnTheNetwork() []causeRule {
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyPublicRegistry) || !intercepted {
 				return o
 			}
-			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host + " sends to another network")
+			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host +
+				" sends to this node and to another network:\nopenssl s_client -connect " + report.WithPort(o.Check.Host))
 		}},
 		{"intermediate-missing", "the server does not send its intermediate certificate", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyMissingIntermediate) {
@@ -285,7 +285,7 @@ func causesInMirrors() []causeRule {
 
 // openInBrowser decides whether a host is a registry at all.
 func openInBrowser(host, returns string) string {
-	return "open https://" + host + "/v2/ : it returns " + returns + "; is the name right?"
+	return "check whether " + host + " is the intended name: it returns " + returns + ":\ncurl -i https://" + host + "/v2/"
 }
 
 // ownReason returns the reason that the text of the registry, or of its token service,
@@ -296,6 +296,22 @@ func ownReason(e *evaluation, o facts.Obstacle) string {
 		return ""
 	}
 	return reason
+}
+
+// inWords returns what a reason for a refusal stands for.
+func inWords(reason string) string {
+	switch reason {
+	case "owner":
+		return "a policy of the repository"
+	case "network":
+		return "the address of this node"
+	case "country":
+		return "a rule for this country"
+	case "billing":
+		return "an unpaid or missing subscription"
+	default:
+		return "a " + reason // policy, quota, quarantine
+	}
 }
 
 // missingSecret traces an answer to an anonymous request to the pull secret that

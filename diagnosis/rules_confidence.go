@@ -41,6 +41,13 @@ func confidenceRules() []confidenceRule {
 			question := e.versionQuestion()
 			return question, question != ""
 		}},
+		{"short-name-suggested", "a repository with a similar short name exists", func(
+			_ *evaluation, _ report.Verdict, o facts.Obstacle,
+		) (string, bool) {
+			at := o.Check.Evidence
+			return "check whether " + at[report.KeySuggestRepository] + " is meant: a short name may be right as it is",
+				at[report.KeyShortName] == report.True && o.RootCause() == report.RepositoryNotFound
+		}},
 		{"present-by-now", "the image was pulled to the node in the meantime", func(
 			e *evaluation, _ report.Verdict, o facts.Obstacle,
 		) (string, bool) {

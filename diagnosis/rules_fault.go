@@ -167,8 +167,8 @@ func faultsInAnswers() []faultRule {
 				o.Check.Evidence[report.KeyRegistryStatus] != "403" {
 				return no, false
 			}
-			return presumably(report.FaultUndetermined, "send the same request from another network: "+
-				o.Check.Host+" answers 403 to every request from here"), true
+			return presumably(report.FaultUndetermined, o.Check.Host+" answers 403 to every request from here; "+
+				fromAnotherNetwork(o.Check.Host)), true
 		}},
 		{"forbidden-by-policy", "a policy forbids the image to all users", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
 			return certainly(report.FaultConfig), o.RootCause() == report.AccessForbidden && o.Check.Is(report.KeyPolicy)
@@ -186,7 +186,7 @@ func faultsInAnswers() []faultRule {
 				return presumably(report.FaultUndetermined, "ask the owner of the repository whether it exists, and whether its policy "+
 					"allows this account"), true
 			case "network": // its list of addresses, or the address that this node goes out by
-				return presumably(report.FaultUndetermined, "send the same request from another network"), true
+				return presumably(report.FaultUndetermined, fromAnotherNetwork(o.Check.Host)), true
 			}
 			return no, false
 		}},
@@ -247,8 +247,8 @@ func (e *evaluation) faultOfReferredHost(o facts.Obstacle) (responsibility, bool
 		if token.Kind == report.KindToken && (status == "401" || status == "403") && html {
 			// A filter on the path, or a proxy in front of the service.
 			host := cmp.Or(token.Evidence[report.KeyRealmHost], token.Target)
-			return presumably(report.FaultUndetermined, "check which server answers at "+host+" with a web page: "+
-				"send the same request from another network"), true
+			return presumably(report.FaultUndetermined, "check which server answers at "+host+" with a web page; "+
+				fromAnotherNetwork(host)), true
 		}
 		return responsibility{}, false // it answered, and wrongly
 	}
@@ -341,6 +341,11 @@ func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {
 // elsewhere returns the request to a host from another node.
 func elsewhere(host string) string {
 	return "check from another node:\ncurl -sI https://" + host + "/v2/\n"
+}
+
+// fromAnotherNetwork asks for the answer of a host to a node of another network.
+func fromAnotherNetwork(host string) string {
+	return "compare its answer with that in another network:\ncurl -i https://" + host + "/v2/"
 }
 
 // fromAnotherNode says what the same check from another node would show.

@@ -308,7 +308,7 @@ func verdictsOfAClearPath() []verdictRule {
 			if !facts.TooSlow(e.Evidence) {
 				v.Cause, v.Fault, v.Confidence = report.Undetermined, report.FaultUndetermined, report.ConfidenceUndetermined
 				v.Summary = "every check from this node passes, but " + e.Get(report.IDPull).Summary + ": slow or stalled"
-				v.WouldDecide = []string{"pull with more time: crictl pull on this node"}
+				v.WouldDecide = []string{"pull without a time limit, on this node:\ncrictl pull " + e.Get(report.IDReference).Target}
 			}
 			return v, true
 		}},

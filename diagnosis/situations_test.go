@@ -193,6 +193,11 @@ func situationsOfAgreement() []situation {
 			FaultConfig, RepositoryNotFound, Confirmed, "manifest/" + host,
 		},
 		{
+			"a short name is no proof of another one",
+			all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("suggestRepository", "app", "shortName", "true"))),
+			FaultConfig, RepositoryNotFound, Likely, "manifest/" + host,
+		},
+		{
 			"checks alone",
 			all(ladder(KindManifest, TagNotFound)),
 			FaultConfig, TagNotFound, Likely, "manifest/" + host,

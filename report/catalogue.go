@@ -91,7 +91,7 @@ var descriptions = map[Cause]string{
 // AskElsewhere asks for a request from another node. Its answer decides whether this
 // node or the host is at fault.
 const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
-	"if it answers there, fix this node's network; if not, contact the operator of {host}"
+	"if it answers there (401, too), fix this node's network; if not, contact the operator of {host}"
 
 // Parts of fixes. A command stands on a line of its own, so that it can be copied. Blanks
 // of a login are in angle brackets: a shell refuses them before anything is changed. NAME is
@@ -106,6 +106,11 @@ const (
 	// CreateSecret is the template of the command that creates the pull secret of a pod.
 	CreateSecret = createSecret + "{secret}" + loginFlags
 
+	// seeArchitectures comes before what is to be published.
+	seeArchitectures = "see whether the cluster has nodes of a platform that the image has:\n" +
+		"kubectl get nodes -L kubernetes.io/arch\n" +
+		"if so, keep the pod on them (nodeSelector kubernetes.io/arch); if not, "
+
 	// passwordBlank is what a reader replaces by a password.
 	passwordBlank = "<PASSWORD>"
 )
@@ -119,11 +124,10 @@ var fixes = map[Cause]string{
 	TagNotFound:           "push {registry}/{repository}:{tag}, or use an existing tag in {where}",
 	RepositoryNotFound:    "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is right and private:\n1. " + createPullSecret + "\n2. {attach}",
-	PlatformMismatch: "publish {image} for this node's platform, or keep the pod on nodes of a platform that the image has " +
-		"(nodeSelector kubernetes.io/arch), if the cluster has any:\nkubectl get nodes -L kubernetes.io/arch",
-	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
-	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
-	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
+	PlatformMismatch:      seeArchitectures + "publish {image} for this node's platform",
+	NeverPullNotPresent:   "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
+	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
+	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
 		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
 		"2. if there is none, create it, with your values for <USER> and " + passwordBlank + ":\n" +
@@ -142,9 +146,9 @@ var fixes = map[Cause]string{
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
 	RuntimeUnavailable:       "on {node}:\nsystemctl status {unit}\njournalctl -u {unit}\nsystemctl restart {unit}",
-	RuntimeConfigStale:       "on {node}, because {stale} changed after the runtime was started:\n{restart}",
+	RuntimeConfigStale:       "on {node}, because {stale} changed after the runtime was started, {restart}",
 	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
-	SandboxImageUnavailable:  "on {node}, make {sandbox} available (crictl pull), or set another one in containerd's configuration",
+	SandboxImageUnavailable:  "on {node}, make {sandbox} available, or set another one in containerd's configuration",
 	CredentialProviderFailed: "on {node}, read why it fails:\n{kubeletLog}",
 	ResolverUnreachable:      "on {node}: set a working nameserver in /etc/resolv.conf, or allow UDP/TCP 53 to the current one",
 	ResolverFailed:           "on {node}: fix the nameserver in /etc/resolv.conf, or use another",
@@ -198,13 +202,13 @@ var textFixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
 		"and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}",
-	PlatformMismatch: "publish the image for this node's platform, or keep the pod on nodes of a platform that the image has " +
-		"(nodeSelector kubernetes.io/arch), if the cluster has any:\nkubectl get nodes -L kubernetes.io/arch",
+	PlatformMismatch:    seeArchitectures + "publish the image for this node's platform",
 }
 
 // registryFixes replaces fixes where the fault is the registry's.
 var registryFixes = map[Cause]string{
-	BlobHostUnreachable:  "have {layers}, which serves the layers of {registry}, repaired by its operator (certificate, signature or service)",
+	BlobHostUnreachable: "contact the operator of {layers}, which serves the layers of {registry}: its certificate, its signature " +
+		"or the service fails",
 	CertificateUntrusted: "issue the certificate of {host} from a production authority, and have no node trust {issuer}",
 	TagNotFound: "restore the manifest of {registry}/{repository}:{tag}: the registry lists the tag and does not find it " +
 		"(garbage collection, replication)",
@@ -212,8 +216,8 @@ var registryFixes = map[Cause]string{
 
 // openFixes replaces fixes where it is not known who must act.
 var openFixes = map[Cause]string{
-	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
-		"if it answers there, this node, its network or its proxy is at fault",
+	TokenServiceFailed: "check from another network whether the token service of {host} answers: " +
+		"if so, this node, its network or its proxy is at fault",
 	BlobHostUnreachable: "from another node:\ncurl -v https://{layers}/\n" +
 		"if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
 	NetworkUnreachable:      AskElsewhere,

@@ -27,6 +27,20 @@ func (f Fault) Who() string {
 	}
 }
 
+// Who returns who must act on a verdict, in words; empty if nothing is at fault. A registry
+// that limits requests works as it should: a login, or a mirror, helps.
+func (v Verdict) Who() string { return whoActs(v.Fault, v.Cause) }
+
+// Who returns who must act on a registry, in words; empty if nothing is at fault.
+func (r Registry) Who() string { return whoActs(r.Fault, r.Cause) }
+
+func whoActs(f Fault, c Cause) string {
+	if f == FaultRegistry && c == RateLimited {
+		return "the owner of the workload or the node team"
+	}
+	return f.Who()
+}
+
 // severity orders faults where one label represents several.
 var severity = map[Fault]int{
 	FaultNone: 0, FaultUndetermined: 1, FaultConfig: 2, FaultRegistry: 3, FaultNode: 4,

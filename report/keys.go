@@ -68,6 +68,8 @@ const (
 	KeyContainerType  = "containerType"  // init or ephemeral; absent: an ordinary container
 	KeySimilarSecret  = "similarSecret"  // a pull secret that other pods of the namespace use, and that this one probably means
 	KeySimilarUsers   = "similarUsers"   // how many pods use it
+	KeyNewerImage     = "newerImage"     // the image that a newer pod of the same owner has for this container
+	KeyOthersWait     = "othersWait"     // other containers of the pod whose pull fails
 	KeyOwner          = "owner"          // the controller that owns the pod, as KIND/NAME for kubectl
 	KeyVolume         = "volume"         // the image volume whose image this is; absent for a container's own image
 	KeyPullSecrets    = "pullSecrets"    // the pod's imagePullSecrets
@@ -330,6 +332,7 @@ const (
 	KeyExistingTags      = "existingTags"      // some of the tags that the repository has, if none of them was meant
 	KeySuggestTag        = "suggestTag"        // an existing tag that may be meant
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
+	KeyShortName         = "shortName"         // true: that repository is the only one that is similar to a short name
 	KeySimilarTags       = "similarTags"       // similar tags
 	KeyNewestTag         = "newestTag"         // the tag that was pushed last, where the list has times
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here

@@ -93,7 +93,7 @@ func StandIns() Placeholders {
 		Disk:           "/var/lib/containerd",
 		Issuer:         "that signed its certificate",
 		HostPort:       "the registry:443",
-		IP:             "the address of the registry",
+		IP:             "ADDRESS",
 		HostsFile:      "the registry's hosts.toml",
 		Layers:         "the host that serves the layers",
 		Resolver:       "the first resolver of /etc/resolv.conf",
@@ -118,7 +118,7 @@ func Advice(c Cause, who Fault, r Reading) (summary, fix string) {
 	p := StandIns()
 	p.Registry = cmp.Or(r.Registry, r.Host, p.Registry)
 	p.Host = cmp.Or(r.Host, r.Registry, p.Host)
-	p.Address, p.HostPort, p.IP = p.Host, WithPort(p.Host), "the address of "+p.Host
+	p.Address, p.HostPort = p.Host, WithPort(p.Host)
 	p.Repository, p.Tag = cmp.Or(r.Repository, "REPOSITORY"), cmp.Or(r.Reference, "TAG")
 	switch {
 	case r.Repository == "":

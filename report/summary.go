@@ -74,9 +74,20 @@ func (n NodeReport) summary(level detail) string {
 // whoActs returns how many pods wait for whom, if there are several.
 func (n NodeReport) whoActs() string {
 	var parts []string
+	add := func(who string, pods int) {
+		if pods > 0 {
+			parts = append(parts, who+" ("+plural(pods, "pod")+")")
+		}
+	}
+	limited, limitedWho := n.limited()
 	for _, f := range []Fault{FaultNode, FaultRegistry, FaultConfig, FaultUndetermined} {
-		if pods := n.Faults.Of(f); pods > 0 {
-			parts = append(parts, f.Who()+" ("+plural(pods, "pod")+")")
+		pods := n.Faults.Of(f)
+		if f == FaultRegistry {
+			pods -= limited
+		}
+		add(f.Who(), pods)
+		if f == FaultRegistry {
+			add(limitedWho, limited)
 		}
 	}
 	if len(parts) < 2 {
@@ -85,22 +96,36 @@ func (n NodeReport) whoActs() string {
 	return strings.Join(parts, ", ")
 }
 
+// limited returns how many of the pods that count for registries wait because of a limit of
+// requests, and who must act on it.
+func (n NodeReport) limited() (pods int, who string) {
+	for _, d := range n.Diagnoses {
+		waits := d.Pods == nil || !d.Pods.Since.IsZero()
+		if v := d.Verdict; waits && v.Fault == FaultRegistry && v.Who() != v.Fault.Who() {
+			pods, who = pods+d.podCount(), v.Who()
+		}
+	}
+	return min(pods, n.Faults.Of(FaultRegistry)), who
+}
+
 // writeDiagnoses writes the diagnoses that are not merged, under a heading for each who
 // must act.
 func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detail) {
 	shown, left := 0, 0
 	heading := ""
+	beside := n.besideFaults()
 	for _, i := range n.byWeight() {
 		d := n.Diagnoses[i]
+		_, isBeside := beside[i]
 		switch {
-		case merged[i]:
+		case merged[i], isBeside:
 			continue
 		case shown >= level.all:
 			left++
 			continue
 		}
 		fmt.Fprintln(w)
-		if h := d.Verdict.Fault.Heading(); h != heading {
+		if h := d.Verdict.Heading(); h != heading {
 			heading = h
 			fmt.Fprintln(w, heading)
 		}
@@ -110,7 +135,7 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 		}
 		switch {
 		case shown <= level.full:
-			d.write(w, n.Time)
+			d.write(w, n.Time, n.withoutFault(beside, i))
 		case shown <= level.fixes:
 			d.writeAnswer(w, n.Time)
 		default:
@@ -126,15 +151,49 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 	}
 }
 
-// Heading returns the line above the diagnoses with the fault.
-func (f Fault) Heading() string {
-	switch f {
+// besideFaults returns which diagnoses without a fault are of pods that another diagnosis
+// has with a fault, each with that one. They are a line there: on its own, such a container
+// would seem to be all there is to the pod.
+func (n NodeReport) besideFaults() map[int]int {
+	byPod := map[string]int{}
+	for i, d := range n.Diagnoses {
+		if d.Verdict.Fault != FaultNone {
+			for _, p := range d.Refs() {
+				byPod[p.Pod] = i
+			}
+		}
+	}
+	beside := map[int]int{}
+	for i, d := range n.Diagnoses {
+		at, has := byPod[d.Pod]
+		own := slices.ContainsFunc(d.Refs(), func(p PodRef) bool { _, has := byPod[p.Pod]; return !has })
+		if d.Verdict.Fault == FaultNone && d.Verdict.Fix == "" && len(d.Verdict.Also) == 0 && has && !own {
+			beside[i] = at
+		}
+	}
+	return beside
+}
+
+// withoutFault returns the containers without a fault that are beside a diagnosis.
+func (n NodeReport) withoutFault(beside map[int]int, at int) []string {
+	var out []string
+	for i, d := range n.Diagnoses {
+		if of, has := beside[i]; has && of == at {
+			out = append(out, "container "+d.Container+", image "+d.Image)
+		}
+	}
+	return out
+}
+
+// Heading returns the line above the diagnoses of those who must act.
+func (v Verdict) Heading() string {
+	switch v.Fault {
 	case FaultNone:
-		return "Nothing is at fault here:"
+		return "No fault of image, node or registry:"
 	case FaultUndetermined:
 		return "Who must act is not known yet:"
 	default:
-		return "To be fixed by " + f.Who() + ":"
+		return "To be fixed by " + v.Who() + ":"
 	}
 }
 
@@ -173,8 +232,9 @@ func (n NodeReport) Since() time.Time {
 // reasons returns how many diagnoses the waiting pods have.
 func (n NodeReport) reasons() int {
 	reasons := n.Omitted
-	for _, d := range n.Diagnoses {
-		if d.Pods != nil && !d.Pods.Since.IsZero() {
+	beside := n.besideFaults()
+	for i, d := range n.Diagnoses {
+		if _, isBeside := beside[i]; !isBeside && d.Pods != nil && !d.Pods.Since.IsZero() {
 			reasons++
 		}
 	}
@@ -253,7 +313,7 @@ func (c Check) line() string {
 }
 
 // Text writes one diagnosis for people.
-func (d Diagnosis) Text(w io.Writer) { d.write(w, d.Time) }
+func (d Diagnosis) Text(w io.Writer) { d.write(w, d.Time, nil) }
 
 // writeAnswer writes what is wrong, where, and what fixes it, as of a time.
 func (d Diagnosis) writeAnswer(w io.Writer, at time.Time) {
@@ -270,8 +330,9 @@ func (d Diagnosis) writeAnswer(w io.Writer, at time.Time) {
 	}
 }
 
-// write writes one diagnosis in full, as of a time.
-func (d Diagnosis) write(w io.Writer, at time.Time) {
+// write writes one diagnosis in full, as of a time, with the containers beside it that have
+// no fault.
+func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string) {
 	d.writeAnswer(w, at)
 	v := d.Verdict
 	for _, s := range v.ToConfirm() {
@@ -281,6 +342,9 @@ func (d Diagnosis) write(w io.Writer, at time.Time) {
 		field(w, "evidence", strings.Join(v.Because, ", "))
 	}
 	d.writeAlso(w)
+	for _, s := range noFault {
+		field(w, "no fault", s)
+	}
 	if not := d.notChecked(); not != "" {
 		field(w, "not checked", not)
 	}
@@ -421,7 +485,7 @@ func (d Diagnosis) AlsoFound() []string {
 		}
 		if d.Verdict.Fault == FaultNone && d.Verdict.Cause != NotAPullProblem {
 			text += "; does not block the pull"
-		} else if who := cause.DefaultFault().Who(); who != "" {
+		} else if who := whoActs(cause.DefaultFault(), cause); who != "" {
 			text += " (" + who + ")"
 		}
 		out = append(out, text)

@@ -45,7 +45,7 @@ func node() NodeReport {
 				Verdict: Verdict{
 					Fault: FaultConfig, Cause: TagNotFound, Confidence: Confirmed,
 					Summary: `tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`,
-					Fix: "use the existing tag: kubectl -n shop set image deployment/web web=registry.example/app:1.0, " +
+					Fix: "use the existing tag:\nkubectl -n shop set image deployment/web web=registry.example/app:1.0\n" +
 						"or push registry.example/app:1",
 					Because: []string{"manifest/registry.example", "pod"},
 				},
@@ -96,6 +96,74 @@ func TestSummary(t *testing.T) {
 		if !strings.Contains(screen, want) {
 			t.Errorf("no %q in\n%s", want, screen)
 		}
+	}
+}
+
+// A container without a fault is a line in the entry of the pod that another one keeps
+// waiting, and no reason of its own. Pods that wait for nothing else keep their entry.
+func TestSummaryBesideFault(t *testing.T) {
+	healthy := func(pod string, others ...string) Diagnosis {
+		d := Diagnosis{
+			Pod: pod, Container: "proxy", Image: "registry.example/proxy:2", Pods: &Pods{Count: 1 + len(others), Since: node().Time},
+			Verdict: Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely},
+		}
+		for _, o := range others {
+			d.Pods.Others = append(d.Pods.Others, PodRef{Pod: o, Container: "proxy"})
+		}
+		return d
+	}
+	const line = "  no fault     container proxy, image registry.example/proxy:2\n"
+	warned, fixed := healthy("shop/web-1"), healthy("shop/web-1")
+	warned.Verdict.Also = []Cause{ClockSkewed}
+	fixed.Verdict.Fix = "see what it waits for"
+	for name, tt := range map[string]struct {
+		more    Diagnosis
+		reasons string
+		lines   int
+	}{
+		"beside":                {healthy("shop/web-1"), "2 reasons", 1},
+		"beside two":            {healthy("shop/web-1", "shop/web-2"), "2 reasons", 1},
+		"another pod":           {healthy("shop/well"), "3 reasons", 0},
+		"another pod, too":      {healthy("shop/web-1", "shop/well"), "3 reasons", 0},
+		"with something to say": {warned, "3 reasons", 0},
+		"with something to do":  {fixed, "3 reasons", 0},
+	} {
+		n := node()
+		n.Diagnoses = append(n.Diagnoses, tt.more)
+		text := n.Summary()
+		entries := strings.Count(text, "\nnone  Healthy")
+		if strings.Count(text, line) != tt.lines || entries != 1-tt.lines || !strings.Contains(text, tt.reasons) {
+			t.Errorf("%s: not %d lines, %s in\n%s", name, tt.lines, tt.reasons, text)
+		}
+		if _, body, _ := n.Bounded(MaxReport); strings.Count(string(body), `"Healthy"`) < 1 {
+			t.Errorf("%s: not in report.json", name)
+		}
+	}
+}
+
+// A registry that limits requests is not for its operator to fix.
+func TestSummaryOfLimit(t *testing.T) {
+	of := func(pod string, f Fault, c Cause) Diagnosis {
+		return Diagnosis{Pod: pod, Image: "app", Verdict: Verdict{Fault: f, Cause: c, Confidence: Confirmed}}
+	}
+	n := node()
+	n.Faults, n.Stuck = FaultCounts{Registry: 2, Config: 1}, 3
+	n.Diagnoses = []Diagnosis{
+		of("shop/a", FaultRegistry, RateLimited), of("shop/b", FaultRegistry, RegistryUnavailable), of("shop/c", FaultConfig, TagNotFound),
+	}
+	text := n.Summary()
+	last := 0
+	for _, want := range []string{
+		"Who acts: the operator of the registry (1 pod), the owner of the workload or the", "node team (1 pod), the owner of the workload (1 pod).\n",
+		"To be fixed by the operator of the registry:\nregistry  RegistryUnavailable",
+		"To be fixed by the owner of the workload or the node team:\nregistry  RateLimited",
+		"To be fixed by the owner of the workload:\ncluster-config  TagNotFound",
+	} {
+		at := strings.Index(text, want)
+		if at < last {
+			t.Fatalf("no %q, or too early, in\n%s", want, text)
+		}
+		last = at
 	}
 }
 

@@ -168,7 +168,8 @@ func Abbreviate(names []string) string {
 
 // programs are those whose commands a fix may have.
 var programs = []string{
-	"kubectl", "oc", "crictl", "curl", "openssl", "systemctl", "journalctl", "talosctl", "dmesg", "du", "ip", "grep", "nslookup",
+	"kubectl", "oc", "crictl", "curl", "openssl", "systemctl", "journalctl", "talosctl", "dmesg", "du", "df", "ip", "grep",
+	"nslookup", "getent", "docker",
 }
 
 // IsCommand reports whether a line of a fix is a command to be copied.

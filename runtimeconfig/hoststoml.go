@@ -408,11 +408,8 @@ func loadCertFiles(f Files, dir string) (Hosts, *Problem) {
 func finishHosts(hosts []Host, domain, version string) {
 	if len(hosts) > 0 && hosts[len(hosts)-1].Host == "" {
 		last := &hosts[len(hosts)-1]
-		last.Scheme, last.Host, last.Path, last.Capabilities = "https", domain, "/v2", canAll
-		switch {
-		case domain == "docker.io":
-			last.Host = "registry-1.docker.io"
-		case IsLocalhost(domain):
+		last.Scheme, last.Host, last.Path, last.Capabilities = "https", report.ServerOf(domain), "/v2", canAll
+		if IsLocalhost(domain) {
 			last.asLocalhost(version)
 		}
 	}

@@ -16,10 +16,7 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (Hosts, *Problem)
 	if !named {
 		endpoints = where.Mirrors["*"]
 	}
-	upstream := domain
-	if domain == "docker.io" {
-		upstream = "registry-1.docker.io"
-	}
+	upstream := report.ServerOf(domain)
 	var config Hosts
 	complete := false
 	for _, endpoint := range endpoints {

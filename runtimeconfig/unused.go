@@ -68,7 +68,7 @@ func misplaced(f Files, roots []string, domain string) []string {
 		like[scheme+domain] = true
 	}
 	if domain == "docker.io" {
-		for _, other := range []string{"registry-1.docker.io", "index.docker.io", "hub.docker.com", "docker.com"} {
+		for _, other := range []string{report.ServerOf(domain), "index.docker.io", "hub.docker.com", "docker.com"} {
 			like[other] = true
 		}
 	}

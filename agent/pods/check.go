@@ -26,6 +26,7 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 		report.KeyVolume:        p.VolumeOf(w),
 		report.KeyReason:        w.Reason,
 		report.KeySandbox:       w.Sandbox,
+		report.KeyOthersWait:    p.othersWait(w.Container),
 	} {
 		if value != "" {
 			c.Evidence[key] = value
@@ -46,6 +47,17 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 		addWaiting(&c, p, w)
 	}
 	return c
+}
+
+// othersWait returns the names of other containers whose pull fails, at most three.
+func (p Pod) othersWait(name string) string {
+	var names []string
+	for _, c := range p.Containers {
+		if c.Name != name && c.fails() && len(names) < 3 {
+			names = append(names, c.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // containerType returns "init" or "ephemeral"; empty: an ordinary container.

@@ -50,7 +50,7 @@ func (a announcer) change(c hostChange, quiet bool) {
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
-		e.Who = r.Fault.Who()
+		e.Who = r.Who()
 		_, e.Fix = report.Advice(r.Cause, r.Fault, report.Reading{Host: r.Host})
 		a.log.Warn("registry unreachable", why...)
 	case recovered:

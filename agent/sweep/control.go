@@ -42,7 +42,7 @@ func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check 
 		}
 	}
 	others := slices.DeleteFunc(slices.Clone(hosts), func(v diagnosis.ControlHost) bool {
-		return v.Host == domain || v.Host == upstreamOf(domain)
+		return report.Serves(v.Host, domain)
 	})
 	return diagnosis.Control(others, true, time.Now())
 }
@@ -69,12 +69,4 @@ func (c *controlCache) get(ctx context.Context, configured []string) ([]diagnosi
 	}
 	c.hosts, c.at = c.known.controls(found.Observations, configured), time.Now()
 	return c.hosts, true
-}
-
-// upstreamOf returns the host that serves the images of a domain.
-func upstreamOf(domain string) string {
-	if domain == "docker.io" {
-		return "registry-1.docker.io"
-	}
-	return domain
 }

@@ -121,7 +121,7 @@ func (a adviser) fixOfTrust() string {
 	case a.Cause == report.CertificateUntrusted && a.Decided(report.KeyRoots) == "0" && a.Fault == report.FaultUndetermined:
 		return "no CA certificates are here at all: check with --runtime-endpoint, as the runtime of the node would, or with --ca-file"
 	case a.Cause == report.CertificateUntrusted && a.Fault == report.FaultNode && a.Decided(report.KeyRoots) == "0":
-		return a.Cause.Fix(a.Fault) + "; {node} has no CA certificates at all"
+		return "{node} has no CA certificate at all; " + a.Cause.Fix(a.Fault)
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "certificate required"):
 		return "{host} requires a client certificate: on {node}, name one for {host} in {hostsFile} (client = …)"
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "protocol version"):

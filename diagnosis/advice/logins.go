@@ -21,11 +21,11 @@ func (a adviser) fixOfLogin() string {
 	switch {
 	case len(a.Hosts()) > 0 && (!a.IsRegistry() || a.UnderWildcard()):
 		return "check first whether {host} is the intended registry, and send it no password before: a misspelt name may lead to it:\n" +
-			"curl -i https://{hostport}/v2/"
+			"curl -i https://{host}/v2/"
 	case a.names.Provider != "" &&
 		(a.Fault == report.FaultUndetermined || a.Fault == report.FaultNode && a.Cause.FixOnlyFor(report.FaultNode) == ""):
-		return "repeat the request with the login of {provider}, which pods of {node} use instead of a pull secret; " +
-			"then check the name {registry}/{repository}"
+		return "find out on {node} why {provider} gave no login:\n{kubeletLog}\n" +
+			"if it gave one, check the name {registry}/{repository}"
 	}
 	return ""
 }

@@ -18,6 +18,8 @@ func (a adviser) fixOfNode() string {
 	case a.Cause == report.RuntimeUnavailable && a.Decided(report.KeyWhy) == "unimplemented":
 		return "on {node}: remove cri from disabled_plugins in the runtime's configuration, or upgrade the runtime; then restart it; " +
 			"its log shows why the plugin did not load:\njournalctl -u {unit}"
+	case a.Cause == report.SandboxImageUnavailable && a.Fact(report.IDRuntimeSandbox, report.KeyImage) != "":
+		return a.Cause.Fix(a.Fault) + ":\ncrictl pull {sandbox}"
 	case a.Cause == report.RuntimeConfigInvalid:
 		return a.fixOfHostsFile()
 	case a.Cause == report.PullTimedOut && strings.HasPrefix(a.Get(report.BlobID(a.UsedHost())).Target, "sha256:"):

@@ -39,9 +39,10 @@ func placeholdersOf(e *facts.Evidence, v report.Verdict) report.Placeholders {
 	p.Address = cmp.Or(because.Target, p.Host)
 	p.HostsFile = hostsFile(e, p)
 	p.HostPort = report.WithPort(p.Host)
-	p.IP = "the address of " + p.Host
 	if address, err := netip.ParseAddrPort(because.Target); err == nil {
 		p.IP = address.Addr().String()
+	} else if first, _, _ := strings.Cut(e.Fact(report.DNSID(p.Host), report.KeyAddresses), ","); first != "" {
+		p.IP = first
 	}
 	p.Resolver = cmp.Or(e.Fact(report.DNSID(p.Host), report.KeyResolver), p.Resolver)
 	return p
@@ -97,7 +98,7 @@ func fillFromNode(p *report.Placeholders, e *facts.Evidence) {
 	p.KubeletLog = cmp.Or(l.kubeletLog, p.KubeletLog)
 	for _, id := range []string{report.IDRuntimeConfig, report.IDRuntimeEnvironment, report.IDRuntimeCA} {
 		if unit := e.Fact(id, report.KeyUnit); unit != "" {
-			p.Restart, p.Unit = "systemctl restart "+unit, unit
+			p.Restart, p.Unit = "restart the runtime:\nsystemctl restart "+unit, unit
 		}
 	}
 }
@@ -141,15 +142,22 @@ func attach(e *facts.Evidence, p report.Placeholders) string {
 	switch {
 	case p.HasBlanks("{ns}{pod}"):
 		return report.StandIns().Attach
-	case kind == "cronjob":
-		return "list it in {owner}:\n" +
-			"kubectl -n {ns} patch {owner} -p '{\"spec\":{\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":" + list + "}}}}}'"
 	case slices.Contains(templated, kind):
-		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"template\":{\"spec\":" + list + "}}}'" + recreate(e, kind)
+		return "list it in {owner}:\n" + patchTemplate(e, kind, list)
 	case name != "":
 		return "list it in imagePullSecrets of {owner} (or of ServiceAccount {sa}), and create pod {pod} again"
 	}
 	return "list it in imagePullSecrets of pod {pod} (or of ServiceAccount {sa}), and create it again"
+}
+
+// patchTemplate returns the commands that merge a part into the specification of the pods of
+// a controller, and have it make the pod again.
+func patchTemplate(e *facts.Evidence, kind, part string) string {
+	patch := `{"spec":{"template":{"spec":` + part + `}}}`
+	if kind == "cronjob" {
+		patch = `{"spec":{"jobTemplate":` + patch + `}}`
+	}
+	return "kubectl -n {ns} patch {owner} -p '" + patch + "'" + recreate(e, kind)
 }
 
 // hostsFile returns the file that configures the image's registry: also for a mirror

@@ -43,7 +43,7 @@ func HeadingOf(g waiting.Group) string {
 	if g.Unheard {
 		return unheard
 	}
-	return g.Verdict.Fault.Heading()
+	return g.Verdict.Heading()
 }
 
 // Headline returns how many pods wait, in one sentence.

@@ -120,3 +120,26 @@ func TestRepositories(t *testing.T) {
 		}
 	}
 }
+
+func TestShortRepository(t *testing.T) {
+	for _, tt := range []struct{ path, paths, want string }{
+		{"ap", "app web app", "app"},
+		{"appp", "app", "app"},
+		{"wbe", "app web", "web"},
+		{"app", "ap", "ap"},
+
+		{"ap", "app api", ""}, // which of them
+		{"api", "app", ""},
+		{"app", "apl", ""},
+		{"db", "bd", ""},
+		{"a", "ap", ""},
+		{"v1", "v12", ""},
+		{"ap", "team/app", ""},
+		{"ap", "a-p", ""},
+		{"ap", "", ""},
+	} {
+		if got := ShortRepository(tt.path, strings.Fields(tt.paths)); got != tt.want {
+			t.Errorf("%s among %s: %q, want %q", tt.path, tt.paths, got, tt.want)
+		}
+	}
+}
