@@ -116,8 +116,8 @@ func newNodes(a *App) *cobra.Command {
 func newRegistries(a *App) *cobra.Command {
 	return a.comparing(&cobra.Command{
 		Use: "registries", Short: "List the registries: how many nodes get through to each",
-		Long: "Lists the registries, mirrors, token services and layer hosts that the nodes\ncheck, and what the nodes that fail have in common. " +
-			"Exit code 1: some node does\nnot get through to some host.",
+		Long: "Lists the registries, mirrors, token services and layer hosts that the nodes\n" +
+			"check, and what the nodes that fail have in common. Exit code 1: some node does\nnot get through to some host.",
 		Example: `  # All hosts, those at which most nodes fail first
   kubectl pullprobe registries
 
@@ -148,7 +148,8 @@ func newRegistries(a *App) *cobra.Command {
 func newRegistry(a *App) *cobra.Command {
 	c := a.comparing(&cobra.Command{
 		Use: "registry HOST", Short: "Show one registry, as each node sees it",
-		Long: "Shows how each node sees a registry, and what the nodes that fail have in\ncommon: zone, subnet, pool, resolver, proxy and more. " +
+		Long: "Shows how each node sees a registry, and what the nodes that fail have in\n" +
+			"common: zone, subnet, pool, resolver, proxy and more. " +
 			"Exit code 1: some node\ndoes not get through.",
 		Example: `  # Which nodes reach it, and what sets the others apart
   kubectl pullprobe registry registry.example

@@ -96,7 +96,8 @@ const noAgent = "no agent runs there, or it has not reported yet (kubectl pullpr
 
 // noReports returns the sentence on a cluster without reports.
 func (r *reader) noReports() string {
-	return "there is no report in namespace " + r.Home() + ": pullprobe is not installed there, or has not reported yet (kubectl pullprobe doctor)"
+	return "there is no report in namespace " + r.Home() +
+		": pullprobe is not installed there, or has not reported yet (kubectl pullprobe doctor)"
 }
 
 // checked returns the content of a report, and notes that it is old.
