@@ -42,6 +42,21 @@ build: ## build bin/pullprobe and bin/pullprobe-fleet, static binaries
 	$(call timed,build pullprobe,$(PRODUCT) -o $(BINARY) . $(if $(filter bin/%-$(shell go env GOHOSTARCH),$(BINARY)),&& ln -sf $(notdir $(BINARY)) bin/pullprobe))
 	$(call timed,build pullprobe-fleet,$(PRODUCT) -o $(FLEET) ./fleet/cmd/pullprobe-fleet $(if $(filter bin/%-$(shell go env GOHOSTARCH),$(FLEET)),&& ln -sf $(notdir $(FLEET)) bin/pullprobe-fleet))
 
+PLUGIN = bin/kubectl-pullprobe
+.PHONY: plugin
+plugin: ## build the plugin, bin/kubectl-pullprobe; GOOS=, GOARCH= and PLUGIN=FILE for another platform
+	$(call timed,build $(notdir $(PLUGIN)),cd kubectl-pullprobe && GOOS=$(GOOS) GOARCH=$(GOARCH) go build -ldflags "-s -w -X main.version=$(VERSION)" -o $(abspath $(PLUGIN)) .)
+
+PLATFORMS := linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64
+.PHONY: plugins
+plugins: $(PLATFORMS:%=plugin-%) ## build the plugin for each platform: bin/plugin/OS-ARCH/
+plugin-%:
+	@$(MAKE) --no-print-directory plugin GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) PLUGIN=bin/plugin/$*/kubectl-pullprobe$(if $(filter windows-%,$*),.exe)
+
+.PHONY: page-check
+page-check: ## open the pages of kubectl pullprobe export in Chromium, and check them with axe-core; needs chromium and npm
+	$(call timed,check the pages,hack/page-check/run.sh)
+
 .PHONY: sbom
 sbom: build ## list the modules of the binaries in bin/NAME-linux-ARCH.cdx.json (CycloneDX)
 	$(call timed,list the modules,for binary in $(BINARY) $(FLEET); do env -u GOARCH go tool -modfile=hack/release/go.mod cyclonedx-gomod bin -json -std -noserial -notimestamp -version $(VERSION) -output $$binary.cdx.json $$binary; done)
@@ -84,7 +99,7 @@ workflows: ## check the workflows of GitHub
 	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 .PHONY: test
-test: lab-build image alerts ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
+test: lab-build image plugin alerts ## run all tests: unit, integration, fault matrix, and end-to-end on the lab
 	$(call timed,build the end-to-end tests,cd lab && go test -c -tags e2e -o /dev/null ./e2e)
 	$(call timed,start the lab,$(LAB) down && $(LAB) up $(LABVERSIONS))
 	$(call timed,all tests,$(MAKE) --no-print-directory -j2 test-on-lab test-beside-lab || { $(LAB) down; exit 1; })
@@ -97,13 +112,13 @@ test-on-lab:
 	$(call timed,chart on the lab,$(CHART) -tags e2e -v -run 'TestAccepted|TestLifecycle' ./chart)
 	$(call timed,end-to-end tests,$(E2E))
 test-beside-lab:
-	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd parity && go test ./...) && (cd hack/recording && go test ./...) && cd lab && go test . ./compatibility && go test -count=1 ./chart)
+	$(call timed,unit and integration tests,PULLPROBE_CONTAINERD=$(LABBIN)/containerd PATH=$(LABBIN):$$PATH go test -parallel 8 ./... && (cd kubectl-pullprobe && PATH=$(LABBIN):$$PATH go test ./...) && (cd hack/krew && go test ./...) && (cd parity && go test ./...) && (cd hack/recording && go test ./...) && cd lab && go test . ./compatibility && go test -count=1 ./chart)
 	$(MATRIX)
 
 MANIFESTS ?= default
 E2E = cd lab && go test -tags e2e -count=1 -parallel 16 -timeout 40m -v $(if $(RUN),-run '$(RUN)') ./e2e -manifests=../manifests/$(MANIFESTS) -secrets=$(if $(filter no-secrets,$(MANIFESTS)),false,true) -providers=$(if $(filter hardened,$(MANIFESTS)),false,true)
 .PHONY: e2e
-e2e: image lab-build ## run the end-to-end tests; RUN=regexp for some, MANIFESTS=hardened or no-secrets, KUBERNETES=1.33, CONTAINERD=1.7
+e2e: image lab-build plugin ## run the end-to-end tests; RUN=regexp for some, MANIFESTS=hardened or no-secrets, KUBERNETES=1.33, CONTAINERD=1.7
 	$(call timed,start the lab,$(LAB) down && $(LAB) up $(LABVERSIONS))
 	$(call timed,end-to-end tests,$(E2E))
 
@@ -146,6 +161,8 @@ $(READERS)/containerd-%: lab/tools/readers/v1/main.go lab/tools/readers/v2/main.
 .PHONY: unit
 unit: ## run the unit tests only: no root, no lab
 	go test ./...
+	cd kubectl-pullprobe && go test ./...
+	cd hack/krew && go test ./...
 	cd parity && go test ./...
 	cd hack/release && go test ./...
 	cd hack/recording && go test ./...
@@ -198,6 +215,8 @@ $(PROMTOOL) $(PROMETHEUS) &:
 vet: ## run gofmt and go vet
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
 	go vet ./...
+	cd kubectl-pullprobe && go vet ./...
+	cd hack/krew && go vet ./...
 	cd parity && go vet ./...
 	cd hack/dashboard && go vet ./...
 
@@ -213,6 +232,12 @@ demo: image lab-build ## start the lab, make pods stuck, and show their diagnose
 .PHONY: screens
 screens: demo ## run the demo, and update the screens in README and docs
 	$(call timed,write the screens,hack/screens.sh)
+
+.PHONY: plugin-screens
+plugin-screens: image lab-build plugin ## drive the plugin on the lab in a terminal, and update its screens in docs; needs tmux
+	$(call timed,start the lab,$(LAB) down && $(LAB) up)
+	$(call timed,drive the plugin,VERSION=$(VERSION) hack/plugin-screens.sh)
+	$(call timed,stop the lab,$(LAB) down)
 
 # The picture begins where the pods are stuck, and ends before the second report.
 .PHONY: recording

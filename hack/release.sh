@@ -41,6 +41,17 @@ manifest install-metrics . metrics
 manifest install-no-secrets base admission-policy
 manifest install-before-1.30 base secrets
 
+# The plugin for each platform, and its manifest for krew.
+for platform in linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64; do
+  dir=$work/$platform
+  bin=kubectl-pullprobe
+  [[ $platform != windows-* ]] || bin=$bin.exe
+  make --no-print-directory plugin "VERSION=$version" GOOS="${platform%-*}" GOARCH="${platform#*-}" PLUGIN="$dir/$bin"
+  cp LICENSE kubectl-pullprobe/kubectl_complete-pullprobe "$dir"
+  archive "$dir" . | gzip -n -9 >"dist/kubectl-pullprobe-$platform.tar.gz"
+done
+(cd hack/krew && go run . -version "$version" ../../dist/kubectl-pullprobe-*.tar.gz) >dist/pullprobe.yaml
+
 # The chart, with the digest of the image.
 cp -r charts/pullprobe "$work/pullprobe"
 sed -i -e "s|^version: .*|version: ${version#v}|" -e "s|^appVersion: .*|appVersion: $version|" \

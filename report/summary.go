@@ -166,7 +166,7 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 	shown, left, cut := 0, 0, 0
 	heading := ""
 	if n.isolated() {
-		heading = Verdict{Fault: FaultNode}.heading()
+		heading = Verdict{Fault: FaultNode}.Heading()
 	}
 	beside := n.besideFaults()
 	for _, i := range n.byWeight() {
@@ -180,7 +180,7 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 			continue
 		}
 		fmt.Fprintln(w)
-		if h := d.Verdict.heading(); h != heading {
+		if h := d.Verdict.Heading(); h != heading {
 			heading = h
 			fmt.Fprintln(w, heading)
 		}
@@ -241,8 +241,8 @@ func (n NodeReport) withoutFault(beside map[int]int, at int) []string {
 	return out
 }
 
-// heading returns the line above the diagnoses of those who must act.
-func (v Verdict) heading() string {
+// Heading returns the line above the diagnoses of those who must act.
+func (v Verdict) Heading() string {
 	switch v.Fault {
 	case FaultNone:
 		return "No fault of image, node or registry:"
@@ -362,7 +362,7 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 			}
 		}
 	}
-	fmt.Fprintf(w, "\n%s\n%s\n", v.heading(), v.Title())
+	fmt.Fprintf(w, "\n%s\n%s\n", v.Heading(), v.Title())
 	field(w, "why", n.whyIsolated(merged))
 	lines(w, "fix", v.Fix)
 	if len(pods) > 0 {
@@ -587,8 +587,16 @@ func (v Verdict) ToConfirm() []string {
 	})
 }
 
-// writeAlso writes a line for each other cause: what, where, and who must act.
+// writeAlso writes a line for each other cause.
 func (d Diagnosis) writeAlso(w io.Writer) {
+	for _, text := range d.AlsoFound() {
+		field(w, "also", text)
+	}
+}
+
+// AlsoFound returns the other causes in words: what, where, and who must act.
+func (d Diagnosis) AlsoFound() []string {
+	var out []string
 	for _, cause := range d.Verdict.Also {
 		text := string(cause)
 		if at := slices.IndexFunc(d.Checks, func(c Check) bool { return c.Outcome == Fail && c.Cause == cause }); at >= 0 {
@@ -605,8 +613,9 @@ func (d Diagnosis) writeAlso(w io.Writer) {
 		} else if who := whoActs(cause.DefaultFault(), cause); who != "" {
 			text += " (" + who + ")"
 		}
-		field(w, "also", text)
+		out = append(out, text)
 	}
+	return out
 }
 
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that

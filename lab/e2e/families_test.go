@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ type familyCase struct {
 // A node with IPv6 only gets right verdicts of names, addresses and the registry.
 func TestNodeWithIPv6Only(t *testing.T) {
 	const ipv4Only = "ipv4-only" + lab.AnyHost
-	suite.setDNS(t, lab.ResolverV6, ipv4Only, lab.Answer{Addrs: []netip.Addr{netip.MustParseAddr(registryAddr)}})
+	suite.resolveBy(t, lab.ResolverV6, ipv4Only, registryAddr)
 	testFamilies(t, "node-v6", []string{"fd77::105"}, []familyCase{
 		{name: "runs", image: "v6.lab/app:1", dial: "v6.lab/[fd77::26]:443"},
 		{name: "runs-by-either", image: "dual.lab/app:2", dial: "dual.lab/[fd77::25]:443", taken: true},
@@ -47,15 +46,8 @@ func TestNodeWithIPv6Only(t *testing.T) {
 // A node with both families takes the address that the runtime takes.
 func TestNodeWithBothFamilies(t *testing.T) {
 	const refused, fallsBack = "refused-by-both" + lab.AnyHost, "v6-refused" + lab.AnyHost
-	set := func(name string, addrs ...string) {
-		var a lab.Answer
-		for _, s := range addrs {
-			a.Addrs = append(a.Addrs, netip.MustParseAddr(s))
-		}
-		suite.setDNS(t, lab.ResolverV6, name, a)
-	}
-	set(refused, refusedAddr, lab.InfraGlobal)
-	set(fallsBack, registryAddr, lab.InfraGlobal)
+	suite.resolveBy(t, lab.ResolverV6, refused, refusedAddr, lab.InfraGlobal)
+	suite.resolveBy(t, lab.ResolverV6, fallsBack, registryAddr, lab.InfraGlobal)
 	testFamilies(t, "node-dual", []string{"10.77.0.106", "2001:db8:77::106"}, []familyCase{
 		{name: "runs", image: "global.lab/app:1", dial: "global.lab/[2001:db8:77::28]:443", taken: true},
 		{name: "runs-by-ipv4", image: fallsBack + "/app:2", dial: fallsBack + "/" + registryAddr + ":443", taken: true},
