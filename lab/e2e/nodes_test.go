@@ -305,7 +305,8 @@ func scenariosOfAnswers() []scenario {
 			},
 			verdicts: map[string]string{nodeB: "node-infrastructure MirrorFaulty confirmed|likely"},
 			finding: wantedFinding{
-				about: "image", name: "registry.lab/app:2", verdict: "node-infrastructure MirrorFaulty confirmed|likely", failing: []string{nodeB},
+				about: "image", name: "registry.lab/app:2", verdict: "node-infrastructure MirrorFaulty confirmed|likely",
+				failing: []string{nodeB}, through: []string{nodeA, nodeC},
 			},
 		},
 	}
