@@ -203,7 +203,7 @@ lab-build: ## build the parts of the lab
 	$(call timed,build the lab,$(LAB) build)
 
 .PHONY: lab-up
-lab-up: lab-build ## start the lab: a real cluster with two nodes on this machine
+lab-up: lab-build ## start the lab: a real cluster on this machine, two nodes or more
 	$(call timed,start the lab,$(LAB) up)
 
 .PHONY: lab-down

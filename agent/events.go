@@ -96,7 +96,7 @@ func (n nodeEvents) message(e sweep.NodeEvent) string {
 		return text.Text(e.Message, kube.MaxMessage)
 	}
 	tail := "\nWho acts: " + e.Who + ".\nFix: " + neutralizeLabels(e.Fix) +
-		"\nCheck this node again:\nkubectl annotate pod -n " + n.namespace +
+		"\nCheck this node again:\nkubectl -n " + n.namespace + " annotate pod" +
 		" -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=" + n.node + " probe=$(date +%s) --overwrite"
 	return text.Lines(text.Text(neutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, 200))+"."+tail, kube.MaxMessage)
 }

@@ -61,7 +61,8 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 	} {
 		t.Run(w.kind+"/"+w.container, func(t *testing.T) {
 			paste := func(fix string) {
-				if w.owner.Job != "" { // the fix deletes it
+				if w.owner.Job != "" { // the fix deletes it, and makes another
+					c.in(t).kubectl("-n", "shop", "delete", "job", w.name+"-now", "--ignore-not-found")
 					c.create("batch/v1", "Job", w.owner.Job, "spec: {suspend: true, template: "+never+"}")
 				}
 				c.in(t).paste(fix)
@@ -92,10 +93,10 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 					t.Errorf("the node selector is %q", got)
 				}
 			}
-			fix := strings.NewReplacer("NAME", "lab", "<USER>", "joe", "<PASSWORD>", "secret").Replace(w.fix(report.CredentialsMissing))
-			c.in(t).kubectl("-n", "shop", "delete", "secret", "lab")
+			fix := strings.NewReplacer("<USER>", "joe", "<PASSWORD>", "secret").Replace(w.fix(report.CredentialsMissing))
+			c.in(t).kubectl("-n", "shop", "delete", "secret", "registry-lab")
 			paste(fix)
-			if got := c.in(t).read(w, "{"+w.template+".imagePullSecrets[*].name}"); !strings.Contains(got, "lab") || !strings.Contains(got, "have") {
+			if got := c.in(t).read(w, "{"+w.template+".imagePullSecrets[*].name}"); !strings.Contains(got, "registry-lab") || !strings.Contains(got, "have") {
 				t.Errorf("the pull secrets are %q", got)
 			}
 		})
@@ -123,7 +124,7 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 
 	// What still has blanks changes nothing.
 	out, err := c.shell(workload{container: "app", owner: pods.Owner{Name: "deployment/web"}}.fix(report.CredentialsMissing))
-	if names, _ := c.kubectl("-n", "shop", "get", "secrets", "-o", "name"); err == nil || strings.TrimSpace(names) != "secret/lab" {
+	if names, _ := c.kubectl("-n", "shop", "get", "secrets", "-o", "name"); err == nil || strings.TrimSpace(names) != "secret/registry-lab" {
 		t.Errorf("a fix with blanks ran: %v %s\n%s", err, out, names)
 	}
 }

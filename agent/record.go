@@ -89,9 +89,10 @@ func (r *recorder) record(i podImage, x examination) {
 	}
 	newer, fixed := i.check.Evidence[report.KeyNewerImage], i.fixedFault(x)
 	fixed.add(&podChecks[0], i.image)
-	others, opinion := r.others.Checks(failingHosts(x.Checks), time.Now())
+	others, opinion := r.others.Checks(failingHosts(x.Checks), i.image.Image, time.Now())
 	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
-		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion && i.old.newerImage == newer && i.old.fixed == fixed {
+		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion &&
+		i.old.newerImage == newer && i.old.fixed == fixed {
 		return
 	}
 	r.state.measure(x.Checks)

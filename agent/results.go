@@ -143,14 +143,16 @@ func (r *results) podsBehindPulls() []types.UID {
 	return out
 }
 
-// about returns the pods whose diagnosis has a failed check of one of these hosts.
-func (r *results) about(hosts []string) []types.UID {
+// about returns the pods whose diagnosis is about one of these images, or has a failed check
+// of one of these hosts.
+func (r *results) about(hosts, images []string) []types.UID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []types.UID
 	for uid, byImage := range r.byPod {
 		for _, res := range byImage {
-			if slices.ContainsFunc(failingHosts(res.Checks), func(h string) bool { return slices.Contains(hosts, h) }) {
+			ofHost := slices.ContainsFunc(failingHosts(res.Checks), func(h string) bool { return slices.Contains(hosts, h) })
+			if ofHost || slices.Contains(images, res.image) {
 				out = append(out, uid)
 				break
 			}

@@ -94,7 +94,7 @@ func newSweeper(s shared, node *examine.NodeReader, others func() *opinions.Stor
 		Settings:   s.live.Get,
 		Log:        s.log,
 		Opinions: func(host string) []report.Check {
-			checks, _ := others().Checks([]string{host}, time.Now())
+			checks, _ := others().Checks([]string{host}, "", time.Now())
 			return checks
 		},
 		OnSweep: func(r report.Sweep, awaited bool) {
@@ -117,11 +117,11 @@ func newSweeper(s shared, node *examine.NodeReader, others func() *opinions.Stor
 func newOpinions(s shared, sweeper *sweep.Sweeper) *opinions.Store {
 	return opinions.New(opinions.Config{
 		Log: s.log,
-		OnOpinions: func(hosts []string) {
-			for _, uid := range s.results.about(hosts) {
+		OnOpinions: func(hosts, images []string) {
+			for _, uid := range s.results.about(hosts, images) {
 				s.enqueue(uid)
 			}
-			if s.live.Get().SweepInterval > 0 {
+			if len(hosts) > 0 && s.live.Get().SweepInterval > 0 {
 				sweeper.SweepSoon() // the state of these hosts depends on it
 			}
 		},

@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -110,7 +111,7 @@ func aboutCertificate(c report.Cause) bool {
 // shared returns the rival that all these nodes may have one of something.
 func shared(what string, of func(*observation) []string, failing []*observation) string {
 	if values := common(of, failing); len(values) > 0 {
-		return fmt.Sprintf("all of them have the same %s (%s)", what, list(values))
+		return fmt.Sprintf("all of them have the same %s: %s", what, strings.Join(values[:min(len(values), 2)], " and "))
 	}
 	return fmt.Sprintf("they may all have the same %s: no two are known to differ", what)
 }

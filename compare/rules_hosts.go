@@ -106,6 +106,14 @@ func rulesWhereAllFail() []hostRule {
 				wouldDecide: []string{"check " + g.name + " from outside of the cluster"},
 			}, len(g.others) > 0
 		}},
+		{"public-name-nowhere", "the name of a public registry resolves on no node", func(g *group) (verdict, bool) {
+			host, _, _ := strings.Cut(g.name, ":")
+			return verdict{
+				fault: report.FaultNode, cause: report.HostNotFound,
+				headline:    fmt.Sprintf("the name resolves on none of %d nodes: their resolvers may block it", len(g.failing)),
+				wouldDecide: []string{"resolve " + g.name + " outside of the cluster"},
+			}, g.cause() == report.HostNotFound && report.IsPublicRegistry(host)
+		}},
 		{"name-nowhere", "the name resolves on no node", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultConfig, cause: report.HostNotFound, sure: true,

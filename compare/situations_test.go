@@ -386,6 +386,14 @@ func aboutNames() []situation {
 			[]string{"name-nowhere registry.example: cluster-config HostNotFound likely"},
 		},
 		{
+			"a public registry that no node resolves", many("n", 3, func(n string) Node {
+				h := down(nowhere)
+				h.Name = "registry-1.docker.io"
+				return node(n, h)
+			}),
+			[]string{"public-name-nowhere registry-1.docker.io: node-infrastructure HostNotFound likely"},
+		},
+		{
 			"a name that one resolver alone knows", []Node{node("a", down(nowhere)), node("b", down(nowhere)), node("c", up())},
 			[]string{"name-known-elsewhere registry.example: node-infrastructure HostNotFound likely"},
 		},
@@ -540,6 +548,15 @@ func imageSituations() []situation {
 		{
 			"a mirror lacks a tag", []Node{node("a", misses(missing, 30, mirror)), node("b", has(60, reg)), node("c", has(10, reg))},
 			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty confirmed"},
+		},
+		{
+			"a mirror lacks a tag that a node finds whose own pull is still running",
+			[]Node{node("a", misses(missing, 30, mirror)), node("b", func() nodefacts.Image {
+				i := has(60, reg)
+				i.Cause, i.Fault, i.Confidence = report.Undetermined, report.FaultUndetermined, report.ConfidenceUndetermined
+				return i
+			}())},
+			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty likely"},
 		},
 		{
 			"a mirror lacked a tag before it was seen",

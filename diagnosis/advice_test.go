@@ -78,8 +78,11 @@ func TestSummarySaysItOnce(t *testing.T) {
 	}
 }
 
-// unless follows a command that changes the image of a Deployment.
-const unless = "\n(not if deployment/api has another image by now: wait for its rollout)"
+// unless comes before a command that changes the image of a Deployment.
+const unless = " (unless deployment/api has another image by now: then wait for its rollout)"
+
+// runNow follows a command that deletes the Job of a CronJob.
+const runNow = "\nthe schedule makes the next Job; to have one now:\nkubectl -n shop create job --from=cronjob/nightly nightly-now"
 
 // An existing name that may be meant comes first, in what the pod was made from.
 func TestFixNamesWhatExists(t *testing.T) {
@@ -97,11 +100,11 @@ func TestFixNamesWhatExists(t *testing.T) {
 		{TagNotFound, nil, nil, "push registry.example/app:1, or use an existing tag in container main of pod shop/web"},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deployment/api"},
-			"use the existing tag:\nkubectl -n shop set image deployment/api main=registry.example/app:1.0" + unless + orPush,
+			"use the existing tag" + unless + ":\nkubectl -n shop set image deployment/api main=registry.example/app:1.0" + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520"},
-			"use the existing tag:\nkubectl -n shop set image cronjob/nightly main=registry.example/app:1.0\nkubectl -n shop delete job nightly-29411520" + orPush,
+			"use the existing tag:\nkubectl -n shop set image cronjob/nightly main=registry.example/app:1.0\nkubectl -n shop delete job nightly-29411520" + runNow + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "job/once"},
@@ -132,7 +135,7 @@ func TestFixNamesWhatExists(t *testing.T) {
 		{
 			TagNotFound, nil, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520"},
 			"push registry.example/app:1, or use an existing tag in container main of cronjob/nightly in namespace shop\n" +
-				"then have the pod made from the new template:\nkubectl -n shop delete job nightly-29411520",
+				"then have the pod made from the new template:\nkubectl -n shop delete job nightly-29411520" + runNow,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyContainerType, "ephemeral"},
@@ -198,7 +201,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"another host that has the image",
 			all(append(nowhere, suggested(KeySuggestImage, "registry.lab/app:1", KeySuggestHost, "registry.lab", KeyUsedBy, "12"))...),
-			"use the existing image in registry.lab:\n" + command + "registry.lab/app:1" + unless + "\n" +
+			"use the existing image in registry.lab" + unless + ":\n" + command + "registry.lab/app:1" + "\n" +
 				"or make registry.example resolve on this node, if it is right",
 			"; registry.lab is the registry of other pods",
 		},
@@ -212,7 +215,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"a name without registry",
 			all(pod(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
-			"use the existing image in registry.lab:\n" + command + "registry.lab/shop/app:1" + unless + "\nor push registry.example/app:1",
+			"use the existing image in registry.lab" + unless + ":\n" + command + "registry.lab/shop/app:1" + "\nor push registry.example/app:1",
 			"; registry.lab is the registry of other pods",
 		},
 		{
@@ -220,19 +223,19 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 			all(pod(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
 			"from another node:\ncurl -v https://registry.example/v2/\n" +
 				"if it answers there (401, too), fix this node's network; if not, contact the operator of registry.example\n" +
-				"or, if registry.lab/shop/app:1 is meant, use that:\n" + command + "registry.lab/shop/app:1" + unless,
+				"or, if registry.lab/shop/app:1 is meant, use that" + unless + ":\n" + command + "registry.lab/shop/app:1",
 			"",
 		},
 		{
 			"a project that is taken for a host",
 			all(append(nowhere, suggested(KeySuggestImage, "mycompany/api:1"))...),
-			"use the existing image, in lower case:\n" + command + "mycompany/api:1" + unless + "\nor make registry.example resolve on this node, if it is right",
+			"use the existing image, in lower case" + unless + ":\n" + command + "mycompany/api:1" + "\nor make registry.example resolve on this node, if it is right",
 			"",
 		},
 		{
 			"an invalid name",
 			[]Check{check("reference", KindReference, Fail, InvalidReference, ev(KeySuggestImage, "registry.lab/app:1")), pod(InvalidReference)},
-			"correct the image name:\n" + command + "registry.lab/app:1" + unless, "",
+			"correct the image name" + unless + ":\n" + command + "registry.lab/app:1", "",
 		},
 		{
 			"an invalid name of which nothing is known",
@@ -243,7 +246,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 			"a repository with the same digest",
 			set(set(all(pod(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev(KeySuggestRepository, "shop/app"))),
 				"reference", "tag", ""), "reference", "digest", "sha256:aa"),
-			"use the existing repository:\n" + command + "registry.example/shop/app@sha256:aa" + unless + "\n" +
+			"use the existing repository" + unless + ":\n" + command + "registry.example/shop/app@sha256:aa" + "\n" +
 				"or pin an existing digest of registry.example/app, or push the image with digest sha256:aa again",
 			"",
 		},
@@ -298,7 +301,7 @@ func TestFixCommands(t *testing.T) {
 		{"no tag known", all(inPod(), ladder(KindManifest, TagNotFound)), []string{"in container main of pod shop/web"}, []string{"kubectl", "TAG"}},
 		{"a repository that may be hidden", all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("challenged", "", "anonymous", "true"))),
 			[]string{"without a login, registry.example may answer 404 for a repository that it hides"}, nil},
-		{"login", login(), []string{"create secret docker-registry NAME --docker-server=" + host}, nil},
+		{"login", login(), []string{"create secret docker-registry registry-example --docker-server=" + host}, nil},
 		{"login of a web site", set(login(), atRegistry, "isRegistry", "false"), []string{"whether registry.example is the intended registry"}, []string{"create secret"}},
 		{"login under a wildcard", set(login(), atDNS, "sibling", "same"), []string{"intended registry"}, []string{"create secret"}},
 		{"login, no pod", all(check("pull", KindPull, Fail, CredentialsMissing), ladder(KindManifest, CredentialsMissing)),
@@ -324,7 +327,7 @@ func TestFixCommands(t *testing.T) {
 		{"no secret, and others use one for this registry", set(set(login(), "pod", "similarSecret", "harbor"), "pod", "similarUsers", "1"),
 			[]string{
 				"secret harbor, which another pod of namespace shop on this node uses for registry.example:\nkubectl -n shop get secret harbor\n2. if it should, list harbor in",
-				"3. if not, create a secret with another name", "create secret docker-registry NAME --docker-server=registry.example",
+				"3. if not, create another secret", "create secret docker-registry registry-example --docker-server=registry.example",
 			}, nil},
 		{"a secret that the kubelet ignores", all(reported(CredentialsMissing), secret(PullSecretMalformed), ladder(KindManifest, CredentialsMissing)),
 			[]string{"the kubelet ignores regcred"}, []string{"delete"}},

@@ -286,6 +286,7 @@ func rivalsOfCertificates() []rivalry {
 				acts:     report.FaultRegistry,
 				rare:     true,
 				question: "compare the certificate that {host} sends to {node} and to another network:\nopenssl s_client -connect {hostport}",
+				excluded: func(f finding) bool { return f.OpinionOn(f.Host).SeeAnother() }, // to others it still sends the old one
 			},
 		}},
 	}

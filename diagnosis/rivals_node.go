@@ -1,6 +1,9 @@
 package diagnosis
 
-import "github.com/pullprobe/pullprobe/report"
+import (
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
 
 // rivalsOfTheRuntime are those of the runtime and its configuration.
 func rivalsOfTheRuntime() []rivalry {
@@ -45,6 +48,9 @@ func rivalsOfTheRuntime() []rivalry {
 				question: "pull without this mirror",
 				excluded: func(f finding) bool {
 					hosts := f.Hosts()
+					if facts.FoundAt(f.Evidence, f.Domain()) {
+						return true
+					}
 					return len(hosts) > 1 && f.Get(report.ManifestID(hosts[len(hosts)-1])).Outcome == report.Pass
 				},
 			},

@@ -156,6 +156,20 @@ func causesOnTheNetwork() []causeRule {
 			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host +
 				" sends to this node and to another network:\nopenssl s_client -connect " + report.WithPort(o.Check.Host))
 		}},
+		{"another-certificate", "other nodes agree on another certificate, of another issuer", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
+			host := o.Check.Host
+			if o.RootCause() != report.CertificateUntrusted || !e.OpinionOn(host).SeeAnother() {
+				return o
+			}
+			o = o.WithRootCause(report.TLSIntercepted).AlsoBecause(report.OpinionID(host))
+			if e.OthersReach(host) {
+				return o
+			}
+			// A machine of the registry with a certificate of its own seems the same.
+			return o.LikelyAtMost("compare the certificate of " + host + " on both:\nopenssl s_client -connect " + report.WithPort(host))
+		}},
 		{"intermediate-missing", "the server does not send its intermediate certificate", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyMissingIntermediate) {
 				return o
@@ -232,6 +246,19 @@ func causesInMirrors() []causeRule {
 			o = o.WithRootCause(report.MirrorFaulty).AlsoBecause(upstream.ID)
 			if o.Check.Kind == report.KindImage && (theirs == "" || ours == "") {
 				return o.LikelyAtMost("check whether " + hosts[len(hosts)-1] + " has the same manifest: without its digest they cannot be compared")
+			}
+			return o
+		}},
+		{"mirror-lacks-image", "a mirror does not have the image, and other nodes find it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+			c := e.Get(report.IDImageElsewhere)
+			host := o.Check.Host
+			notThere := o.RootCause() == report.TagNotFound || o.RootCause() == report.RepositoryNotFound
+			if c.Outcome != report.Pass || !notThere || host == "" || report.Serves(host, e.Domain()) || facts.FoundAt(e.Evidence, host) {
+				return o
+			}
+			o = o.WithRootCause(report.MirrorFaulty).AlsoBecause(c.ID)
+			if which := c.Evidence[report.KeyWhich]; !c.Is(report.KeyAround) || !strings.Contains(which, ",") {
+				return o.LikelyAtMost("check the image on " + which + " again: it may have been pushed or removed in between")
 			}
 			return o
 		}},

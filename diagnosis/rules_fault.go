@@ -105,11 +105,7 @@ func faultsInTrust() []faultRule {
 		}},
 		{"resolver-fails-for-one-name", "a resolver fails for this name only", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			failed := o.RootCause() == report.ResolverFailed || o.RootCause() == report.ResolverUnreachable
-			answers := slices.ContainsFunc(e.Below(report.DNSID(o.Check.Host)), func(c report.Check) bool {
-				// REFUSED is the resolver's own decision, not a failure of the name's domain.
-				return c.Cause == report.ResolverFailed && c.Evidence[report.KeyOtherName] == "answers" && c.Evidence[report.KeyRcode] != "REFUSED"
-			})
-			if !failed || o.Check.Kind != report.KindDNS || e.Get(report.IDControl).Outcome != report.Pass && !answers {
+			if !failed || o.Check.Kind != report.KindDNS || !e.onlyThisName(o.Check.Host) {
 				return no, false
 			}
 			r := presumably(report.FaultUndetermined, "resolve "+o.Check.Host+" with a resolver of another network: "+
@@ -123,6 +119,15 @@ func faultsInTrust() []faultRule {
 			return certainly(report.FaultRegistry), o.RootCause() == report.CertificateUntrusted && placeholder
 		}},
 	}
+}
+
+// onlyThisName reports whether the resolvers that fail for a name answer for others.
+func (e *evaluation) onlyThisName(host string) bool {
+	return e.Get(report.IDControl).Outcome == report.Pass ||
+		slices.ContainsFunc(e.Below(report.DNSID(host)), func(c report.Check) bool {
+			// REFUSED is the resolver's own decision, not a failure of the name's domain.
+			return c.Cause == report.ResolverFailed && c.Evidence[report.KeyOtherName] == "answers" && c.Evidence[report.KeyRcode] != "REFUSED"
+		})
 }
 
 // ingressDefault reports whether a certificate is the one that an ingress or a

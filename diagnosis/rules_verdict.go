@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pullprobe/pullprobe/diagnosis/advice"
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -219,6 +220,10 @@ func verdictsOnThePath() []verdictRule {
 	}
 }
 
+// longWait is from when on the wait for a dead address explains that a pull is slow: it waits
+// so at each of several connections.
+const longWait = 3 * time.Second
+
 // offPathAddress applies where one address of several fails, for example, which the
 // runtime may have tried.
 func offPathAddress(e *evaluation) (report.Verdict, bool) {
@@ -339,6 +344,18 @@ func verdictsOfTheMessage() []verdictRule {
 				return no, false
 			}
 			return e.messageOnly(), true
+		}},
+		{"creating-behind-dead-address", "the container is being created, and the runtime waits for an address that does not answer", func(
+			e *evaluation,
+		) (report.Verdict, bool) {
+			dead, used, after := facts.DeadFirst(e.Evidence, e.UsedHost())
+			if e.obstacle.Found() || !e.Creating() || after < longWait {
+				return no, false
+			}
+			v := e.weigh(facts.Obstacle{Check: dead, Because: append([]string{dead.ID, used.ID}, e.obstacle.Goals...), RuleChosen: true})
+			v.Summary = advice.Summary(e.Evidence, v) + "; the runtime waits " + report.Duration(after) + " for it before it uses " + used.Target +
+				", at every connection"
+			return v, true
 		}},
 		{"creating-on-clear-path", "the container is being created, and the path is clear", func(e *evaluation) (report.Verdict, bool) {
 			if !e.obstacle.Clear || !e.Creating() {

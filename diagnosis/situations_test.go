@@ -363,7 +363,27 @@ func situationsOfReach() []situation {
 		{
 			"timed out, one other node gets through and one does not",
 			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 1, "ConnectionTimeout")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, one other node gets through and many do not",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 9, "ConnectionTimeout")),
 			FaultUndetermined, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out before the runtime would, and two other nodes get through",
+			all(ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), opinion(2, 0, "")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"refused on all nodes, which have nothing else in common",
+			all(reported(ConnectionRefused), ladder(KindDial, ConnectionRefused), with(opinion(0, 2, "ConnectionRefused"), ev("rivals", "none"))),
+			FaultRegistry, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"refused on all nodes, which may have one egress",
+			all(reported(ConnectionRefused), ladder(KindDial, ConnectionRefused), with(opinion(0, 2, "ConnectionRefused"), ev("rivals", "they may all have the same egress"))),
+			FaultRegistry, ConnectionRefused, Likely, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
 			"timed out, two other nodes fail too",
@@ -404,6 +424,60 @@ func situationsOfReach() []situation {
 			"the name resolves on no node",
 			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), opinion(0, 3, "HostNotFound")),
 			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the registry does not have the tag, and another node found it at a mirror",
+			all(
+				reported(TagNotFound), ladder(KindManifest, TagNotFound),
+				check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "mirror.example", "which", "node-a, node-c", "around", "true")),
+			),
+			FaultConfig, TagNotFound, Confirmed, "manifest/" + host,
+		},
+		{
+			"the name resolves on no node, by different resolvers",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultConfig, HostNotFound, Confirmed, "dns/" + host,
+		},
+		{
+			"the name resolves on no node, by one resolver",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "all of them have the same resolver"))),
+			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the name of a public registry resolves on no node",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound, ev("publicRegistry", "true")), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultNode, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the name resolves on no node, and images were pulled from there",
+			all(reported(HostNotFound), imagesHere("3"), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultUndetermined, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the resolver fails for this name only, and other nodes resolve it",
+			all(
+				reported(ResolverFailed), ladder(KindDNS, ResolverFailed),
+				check("dns/"+host+"/10.0.0.2:53", KindDNS, Fail, ResolverFailed, ev("otherName", "answers")), opinion(2, 0, ""),
+			),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
+			"other nodes agree on another certificate of another issuer at the same address",
+			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted), with(opinion(2, 0, ""), ev("seesAnother", "certificate, issuer"))),
+			FaultNode, TLSIntercepted, Confirmed, "tls/" + host + "/192.0.2.1:443",
+		},
+		{
+			"other nodes agree on another certificate at another address",
+			all(
+				reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
+				with(reaching(opinion(2, 0, ""), "192.0.2.9"), ev("seesAnother", "certificate, issuer")),
+			),
+			FaultNode, TLSIntercepted, Likely, "tls/" + host + "/192.0.2.1:443",
+		},
+		{
+			"other nodes agree on a renewed certificate of the same issuer",
+			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted), with(opinion(2, 0, ""), ev("seesAnother", "certificate"))),
+			FaultNode, CertificateUntrusted, Confirmed, "tls/" + host + "/192.0.2.1:443",
 		},
 		{
 			"the name resolves on other nodes",
@@ -1954,6 +2028,30 @@ func situationsOfWeakChecks() []situation {
 				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
 					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)))...),
 			FaultUndetermined, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no such tag at a mirror, and two other nodes found it at the registry",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)),
+					check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "elsewhere.lab", "which", "node-a, node-c", "around", "true")))...),
+			FaultNode, MirrorFaulty, Likely, atManifest,
+		},
+		{
+			"no such tag at a mirror, and another node found it at the registry later",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)),
+					check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "elsewhere.lab", "which", "node-a")))...),
+			FaultNode, MirrorFaulty, Likely, atManifest,
+		},
+		{
+			"the container is being created, and the first of two addresses does not answer here",
+			append(
+				set(set(all(check("pod", KindPod, Pass, "", ev("creating", "true")), ladder("", "")), "dial/"+host+"/192.0.2.1:443", "taken", "true"), "dial/"+host+"/192.0.2.1:443", "afterMs", "15000"),
+				check("dial/"+host+"/192.0.2.2:443", KindDial, Fail, ConnectionTimeout), opinion(2, 0, ""),
+			),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.2:443",
 		},
 		{
 			"no such tag at the registry itself, which hosts.toml names",

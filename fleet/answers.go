@@ -40,6 +40,7 @@ type question struct{ node, host string }
 type asked struct {
 	since time.Time // when it was seen first
 	nodes []string  // that were asked to check the host; nil: enough had checked it
+	again time.Time // from when on the node that asks should check it once more; zero: it need not
 
 	at      time.Time // when it was answered last
 	opinion nodefacts.Opinion
@@ -88,11 +89,17 @@ func (a *answerer) findOld(ctx context.Context, w *watcher) error {
 // awaited returns the reports of nodes that were asked to check a host.
 func (a *answerer) awaited() map[string]bool {
 	out := map[string]bool{}
-	for _, x := range a.asks {
+	add := func(node string) {
+		if uid, ok := a.cluster.uid(node); ok {
+			out[report.ConfigMapName(node, uid)] = true
+		}
+	}
+	for q, x := range a.asks {
 		for _, node := range x.nodes {
-			if uid, ok := a.cluster.uid(node); ok {
-				out[report.ConfigMapName(node, uid)] = true
-			}
+			add(node)
+		}
+		if !x.again.IsZero() {
+			add(q.node)
 		}
 	}
 	return out
@@ -126,23 +133,42 @@ func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, 
 		for _, node := range x.nodes {
 			out[node] = withWanted(out[node], want)
 		}
-		if x.opinion.Asked > 0 {
+		if !x.again.IsZero() {
+			out[q.node] = withWanted(out[q.node], nodefacts.Wanted{Host: q.host, Since: nodefacts.StampOf(x.again)})
+		}
+		if x.opinion.Asked > 0 && !byName[q.node].Facts.CutOff() {
 			own := out[q.node]
 			own.Opinions = append(own.Opinions, x.opinion)
 			out[q.node] = own
 		}
 	}
+	for node, list := range compare.Sightings(in) {
+		own := out[node]
+		for _, s := range list {
+			own.Images = append(own.Images, nodefacts.Sighting{
+				Image: s.Image, Found: s.Found, Which: firstOf(s.Which), Around: s.Around,
+				Oldest: nodefacts.StampOf(in.Now.Add(-time.Duration(s.Age))),
+			})
+		}
+		out[node] = own
+	}
 	return out, len(order) > maxQuestions
 }
 
-// hear takes over what the nodes ask, and forgets what they no longer do.
+// hear takes over what the nodes ask, and forgets what they no longer do. A node that reaches
+// nothing asks nothing, but others have to check whether they still reach what it does not:
+// one of its hosts is enough.
 func (a *answerer) hear(in compare.Input) {
 	open := map[question]asked{}
 	for _, n := range in.Nodes {
-		if n.Facts == nil || n.Facts.CutOff() {
+		if n.Facts == nil {
 			continue
 		}
-		for _, host := range n.Facts.Asks {
+		hosts := n.Facts.Asks
+		if n.Facts.CutOff() {
+			hosts = unreached(n.Facts)
+		}
+		for _, host := range hosts {
 			q := question{n.Name, host}
 			x, known := a.asks[q]
 			if !known {
@@ -154,13 +180,23 @@ func (a *answerer) hear(in compare.Input) {
 	a.asks = open
 }
 
+// unreached returns the first host that a node does not reach; none if there is none.
+func unreached(f *nodefacts.Facts) []string {
+	for _, h := range f.Hosts {
+		if h.State == report.Unreachable {
+			return []string{h.Name}
+		}
+	}
+	return nil
+}
+
 // learn takes over what others see, and has some check the host if too few have.
 func (a *answerer) learn(q question, o compare.Opinion, in compare.Input, byName map[string]compare.Node) {
 	x := a.asks[q]
 	if o.Asked < enough && x.nodes == nil {
 		x.nodes = compare.Unlike(byName[q.node], in.Nodes, q.host, askMost)
 	}
-	x.at, x.opinion = in.Now, opinionOf(o, in.Now)
+	x.at, x.again, x.opinion = in.Now, o.Again, opinionOf(o, in.Now)
 	x.opinion.Addresses = addressesOf(q.host, x.opinion.Which, byName)
 	a.asks[q] = x
 }
@@ -211,7 +247,7 @@ func withWanted(a nodefacts.Answers, w nodefacts.Wanted) nodefacts.Answers {
 func opinionOf(o compare.Opinion, now time.Time) nodefacts.Opinion {
 	out := nodefacts.Opinion{
 		Host: o.Host, Asked: o.Asked, Reached: o.Reached, Failed: o.Failed, Which: firstOf(o.Which), Failing: firstOf(o.Failing),
-		Oldest: nodefacts.StampOf(now.Add(-time.Duration(o.Age))),
+		Rivals: o.Rivals, SeesAnother: o.SeesAnother, Oldest: nodefacts.StampOf(now.Add(-time.Duration(o.Age))),
 	}
 	for _, c := range o.How {
 		out.How = append(out.How, string(c.Cause))
@@ -265,7 +301,7 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 		if err != nil {
 			return false, err
 		}
-		empty := len(answer.Opinions)+len(answer.Checks) == 0
+		empty := len(answer.Opinions)+len(answer.Images)+len(answer.Checks) == 0
 		old, known := a.written[node]
 		if !a.unsure[node] && known && old.key == key && now.Sub(old.at) < heartbeat {
 			continue
@@ -295,9 +331,12 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 
 // keyOf returns a text that is equal for answers that differ only in the age of opinions.
 func keyOf(a nodefacts.Answers) (string, error) {
-	a.Opinions = slices.Clone(a.Opinions)
+	a.Opinions, a.Images = slices.Clone(a.Opinions), slices.Clone(a.Images)
 	for i := range a.Opinions {
 		a.Opinions[i].Oldest = 0
+	}
+	for i := range a.Images {
+		a.Images[i].Oldest = 0
 	}
 	return a.Encode()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -188,5 +189,61 @@ func TestManyQuestions(t *testing.T) {
 	in.Nodes[0].Facts.Asks = nil
 	if out, more = a.answers(in); len(out) != 9 || more || len(a.asks) != 9 {
 		t.Errorf("%d answers to 9 that ask, more: %v", len(out), more)
+	}
+}
+
+// Others get through only after the node that asks has checked: it is asked to check once
+// more, so that it is known whether it is through as well by now.
+func TestNodeChecksAgain(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) nodefacts.Stamp { return nodefacts.StampOf(now.Add(-d)) }
+	sees := func(name string, state report.HostState, since, checked time.Duration, asks ...string) compare.Node {
+		h := nodefacts.Host{Name: "r.example", State: state, Since: ago(since), Checked: ago(checked)}
+		if state.Bad() {
+			h.Cause = report.CertificateUntrusted
+		}
+		return compare.Node{Name: name, Facts: &nodefacts.Facts{Control: report.Pass, Hosts: []nodefacts.Host{h}, Asks: asks}}
+	}
+	in := compare.Input{Now: now, MaxAge: maxAge, Nodes: []compare.Node{
+		sees("a", report.Unreachable, 30*time.Second, 20*time.Second, "r.example"),
+		sees("b", report.Reachable, 5*time.Second, 5*time.Second), sees("c", report.Reachable, 4*time.Second, 4*time.Second),
+	}}
+	a := newAnswerer(nil, "ns", newCluster())
+	out, _ := a.answers(in)
+	want := []nodefacts.Wanted{{Host: "r.example", Since: ago(4 * time.Second)}}
+	if !slices.Equal(out["a"].Checks, want) || len(out["b"].Checks) != 0 {
+		t.Errorf("%+v", out)
+	}
+	in.Nodes[0] = sees("a", report.Unreachable, 30*time.Second, 2*time.Second, "r.example")
+	if out, _ = a.answers(in); len(out["a"].Checks) != 0 || out["a"].Opinions[0].Reached != 2 {
+		t.Errorf("it has checked again: %+v", out)
+	}
+}
+
+// A node that reaches nothing asks nothing: the others check one of its hosts all the same,
+// so that it is known whether they still reach anything.
+func TestCutOffNodeIsCompared(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	at := func(name string, state report.HostState, checked time.Duration) compare.Node {
+		h := nodefacts.Host{Name: "r.example", State: state, Checked: nodefacts.StampOf(now.Add(-checked))}
+		f := &nodefacts.Facts{Control: report.Pass, Hosts: []nodefacts.Host{h}}
+		if state.Bad() {
+			f.Control, f.Cause, f.Hosts[0].Cause, f.Hosts[0].Since = report.Fail, report.ResolverUnreachable, report.ResolverUnreachable, h.Checked
+		}
+		return compare.Node{Name: name, Facts: f}
+	}
+	in := compare.Input{Now: now, MaxAge: maxAge, Nodes: []compare.Node{
+		at("a", report.Unreachable, 5*time.Second), at("b", report.Reachable, time.Minute), at("c", report.Reachable, time.Minute),
+	}}
+	out, _ := newAnswerer(nil, "ns", newCluster()).answers(in)
+	if len(out["b"].Checks) != 1 || len(out["c"].Checks) != 1 || len(out["a"].Opinions)+len(out["a"].Checks) != 0 {
+		t.Errorf("%+v", out)
+	}
+	if f := compare.Compare(in).Findings[0]; f.About != compare.AboutNode || f.Confidence != report.Likely {
+		t.Errorf("before they have: %+v", f)
+	}
+	in.Nodes[1], in.Nodes[2] = at("b", report.Reachable, time.Second), at("c", report.Reachable, time.Second)
+	if f := compare.Compare(in).Findings[0]; f.About != compare.AboutNode || f.Confidence != report.Confirmed {
+		t.Errorf("after they have: %+v", f)
 	}
 }

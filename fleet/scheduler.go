@@ -76,6 +76,7 @@ func plainWords(message string) string {
 	// What follows is about pods that could be removed for this one.
 	rest, _, _ = strings.Cut(rest, " preemption:")
 	rest, _, _ = strings.Cut(rest, ". no new claims to deallocate")
+	rest, _, _ = strings.Cut(rest, ". not found") // no such pods
 	rest = strings.TrimSuffix(strings.TrimSpace(rest), ".")
 	var out []string
 	for _, part := range strings.Split(rest, ", ") {

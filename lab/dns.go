@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -217,9 +218,7 @@ func (t *dnsTable) setOverride(resolver, name string, a Answer) error {
 	if _, ok := dns.StringToRcode[a.Rcode]; a.Rcode != "" && !ok {
 		return fmt.Errorf("unknown rcode %q", a.Rcode)
 	}
-	switch resolver {
-	case ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain:
-	default:
+	if !slices.Contains(resolvers(), resolver) {
 		return fmt.Errorf("unknown resolver %q", resolver)
 	}
 	t.mu.Lock()

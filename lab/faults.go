@@ -32,6 +32,10 @@ func Faults() []Fault {
 		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", hostRule("registry.lab", "DROP")),
 		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset",
 			hostRule("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
+		firewallFault("registry-intercepted", "connections to registry.lab:443 end at intercept.lab",
+			[]string{"OUTPUT", "-t", "nat", "-d", hostAddr("registry.lab"), "-p", "tcp", "--dport", "443",
+				"-j", "DNAT", "--to-destination", hostAddr("intercept.lab")}),
+		firewallFault("mirror-dropped", "the node drops packets to mirror.lab:443", hostRule("mirror.lab", "DROP")),
 		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, the blob host of redirect.lab",
 			hostRule("blobs.lab", "DROP")),
 		// The replies are dropped: a process would get an error for a UDP packet that is
@@ -59,7 +63,7 @@ func Faults() []Fault {
 // The resolver faults return at once, but a running containerd uses the old
 // resolv.conf for up to five seconds: call WaitResolverSeen.
 func (l *Lab) Inject(ctx context.Context, node, fault string) error {
-	f, err := findFault(node, fault)
+	f, err := l.findFault(node, fault)
 	if err != nil {
 		return err
 	}
@@ -75,7 +79,7 @@ func (l *Lab) Inject(ctx context.Context, node, fault string) error {
 
 // Lift removes a fault from a node. It is no error if the node does not have it.
 func (l *Lab) Lift(ctx context.Context, node, fault string) error {
-	f, err := findFault(node, fault)
+	f, err := l.findFault(node, fault)
 	if err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func (l *Lab) Lift(ctx context.Context, node, fault string) error {
 // every SetDNS. Tests call it when they end.
 func (l *Lab) Heal(ctx context.Context) error {
 	errs := []error{l.ResetDNS(ctx)}
-	for _, space := range spaceNames() {
+	for _, space := range l.Spaces() {
 		services, err := l.Services(ctx, space)
 		errs = append(errs, err)
 		for _, s := range services {
@@ -98,7 +102,7 @@ func (l *Lab) Heal(ctx context.Context) error {
 			}
 		}
 	}
-	for _, n := range NodeNames() {
+	for _, n := range l.NodeNames() {
 		for _, f := range Faults() {
 			errs = append(errs, l.Lift(ctx, n, f.Name))
 		}
@@ -143,8 +147,12 @@ func (l *Lab) WaitResolverSeen(ctx context.Context, node string) error {
 	}
 }
 
-func findFault(node, name string) (Fault, error) {
+// findFault finds a fault for a node that is started.
+func (l *Lab) findFault(node, name string) (Fault, error) {
 	if _, err := findNode(node); err != nil {
+		return Fault{}, err
+	}
+	if _, err := l.initOf(node); err != nil {
 		return Fault{}, err
 	}
 	var names []string
@@ -181,7 +189,11 @@ func resolverFault(name, does string, resolvers ...string) Fault {
 			if err != nil || string(now) != content {
 				return err // another fault has written it since, or it is healthy
 			}
-			return l.writeIfChanged(node, resolvConf, "nameserver "+ResolverGood+"\n")
+			n, err := findNode(node)
+			if err != nil {
+				return err
+			}
+			return l.writeIfChanged(node, resolvConf, n.resolvConf())
 		},
 	}
 }

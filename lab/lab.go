@@ -31,13 +31,24 @@ func Open(d Dir) (*Lab, error) {
 		return nil, ErrNotRunning
 	}
 	l := &Lab{dir: d}
-	for _, s := range spaceNames() {
+	for _, s := range l.Spaces() {
 		if _, err := l.initOf(s); err != nil {
 			return nil, err
 		}
 	}
 	return l, nil
 }
+
+// NodeNames returns the names of the nodes that are started, in the order of Nodes.
+func (l *Lab) NodeNames() []string {
+	return slices.DeleteFunc(allNodeNames(), func(n string) bool { return !l.started(n) })
+}
+
+// Spaces returns infra and the names of the nodes that are started.
+func (l *Lab) Spaces() []string { return append([]string{Infra}, l.NodeNames()...) }
+
+// started reports whether a node was started, and not removed since.
+func (l *Lab) started(node string) bool { return exists(l.dir.Run(node + ".pid")) }
 
 // Dir returns the lab's state directory.
 func (l *Lab) Dir() Dir { return l.dir }
@@ -48,6 +59,9 @@ func (l *Lab) initOf(space string) (process, error) {
 		return process{}, fmt.Errorf("unknown namespace %q: the namespaces are %s", space, strings.Join(spaceNames(), ", "))
 	}
 	p, err := readPIDFile(l.dir.Run(space + ".pid"))
+	if errors.Is(err, os.ErrNotExist) {
+		return process{}, fmt.Errorf("%s is not started: start it with `lab add %s`", space, space)
+	}
 	if err != nil {
 		return process{}, fmt.Errorf("%s: %w", space, err)
 	}

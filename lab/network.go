@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// makeNetwork creates the namespaces, the bridge in infra, and one link from it to each
-// node. It creates both ends of a link inside, so the host's own namespace is not
-// touched.
+// makeNetwork creates the namespaces, the bridge in infra, and a link to each node that the
+// lab knows, whether it is started or not. It creates both ends of a link inside, so the
+// host's own namespace is not touched.
 func makeNetwork(ctx context.Context, d Dir) error {
 	// `ip netns add` turns /run/netns into a mount point when it creates the first
 	// namespace. Down undoes that if the lab caused it.
@@ -30,7 +30,7 @@ func makeNetwork(ctx context.Context, d Dir) error {
 		"link set lab0 up",
 		"addr add " + ServiceAddr + "/32 dev lab0",
 	}
-	for _, a := range []string{ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain} {
+	for _, a := range resolvers() {
 		infra = append(infra, "addr add "+a+"/24 dev lab0")
 	}
 	for _, a := range bridgeAddrs() {
@@ -40,22 +40,19 @@ func makeNetwork(ctx context.Context, d Dir) error {
 			infra = append(infra, "addr add "+a.String()+"/24 dev lab0")
 		}
 	}
-	for _, n := range Nodes() {
-		infra = append(infra,
-			fmt.Sprintf("link add %s type veth peer name eth0 netns %s", n.Name, prefix+n.Name),
-			fmt.Sprintf("link set %s master lab0 up", n.Name))
-	}
+	// Infra forwards between the subnets of the nodes. It drops packets to other networks
+	// without an answer, as a network without a route to the Internet does.
+	infra = append(infra, "route add blackhole default")
 	if err := ipBatch(ctx, Infra, infra); err != nil {
 		return err
 	}
-	for i, n := range Nodes() {
-		if err := ipBatch(ctx, n.Name, []string{
-			"link set lo up",
-			"addr add " + n.Addr + "/24 dev eth0",
-			fmt.Sprintf("addr add fd77::%x/64 dev eth0 nodad", 0x101+i),
-			"link set eth0 up",
-			"route add default via " + InfraAddr,
-		}); err != nil {
+	if err := inNetns(netns(Infra), func() error {
+		return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0)
+	}); err != nil {
+		return err
+	}
+	for _, n := range Nodes() {
+		if err := makeLink(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -67,6 +64,47 @@ func makeNetwork(ctx context.Context, d Dir) error {
 		}
 	}
 	return runInNetns(ctx, Infra, "iptables", "-w", "-A", "INPUT", "-d", hostAddr("blackhole.lab"), "-j", "DROP")
+}
+
+// makeLink creates the link between infra and a node, whose network namespace is new.
+func makeLink(ctx context.Context, n Node) error {
+	v4, v6 := gateway(n.Addr), gateway(n.V6)
+	infra := []string{fmt.Sprintf("link add %s type veth peer name eth0 netns %s", n.Name, prefix+n.Name)}
+	node := []string{
+		"link set lo up",
+		"addr add " + n.Addr + "/24 dev eth0",
+		"addr add " + n.V6 + "/64 dev eth0 nodad",
+		"link set eth0 up",
+		"route add default via " + v4.String(),
+	}
+	if n.onBridge() {
+		infra = append(infra, fmt.Sprintf("link set %s master lab0 up", n.Name))
+	} else {
+		infra = append(infra,
+			fmt.Sprintf("addr add %s/24 dev %s", v4, n.Name),
+			fmt.Sprintf("addr add %s/64 dev %s nodad", v6, n.Name),
+			fmt.Sprintf("link set %s up", n.Name))
+		node = append(node, "route add "+SubnetV6+" via "+v6.String())
+	}
+	if err := ipBatch(ctx, Infra, infra); err != nil {
+		return err
+	}
+	return ipBatch(ctx, n.Name, node)
+}
+
+// renewNetwork replaces a node's network namespace and its link by new ones.
+func renewNetwork(ctx context.Context, n Node) error {
+	// Deleting the link here takes effect at once. With the namespace it would be
+	// deleted later.
+	if err := ipBatch(ctx, Infra, []string{"link del " + n.Name}); err != nil {
+		return err
+	}
+	for _, verb := range []string{"del", "add"} {
+		if err := runHostCommand(ctx, "ip", "netns", verb, prefix+n.Name); err != nil {
+			return err
+		}
+	}
+	return makeLink(ctx, n)
 }
 
 // ipBatch runs several ip commands in one process.

@@ -117,6 +117,7 @@ func nodeInit(d Dir, n Node) error {
 		{name: "kubelet", args: []string{
 			"kubelet", "--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
 			"--hostname-override=" + n.Name, "--node-ip=" + n.Addr, "--v=2",
+			"--node-labels=topology.kubernetes.io/zone=" + n.Zone + ",karpenter.sh/nodepool=" + n.Pool,
 			"--image-credential-provider-config=" + providersFile, "--image-credential-provider-bin-dir=" + providerBinDir,
 		}},
 	})
@@ -132,7 +133,7 @@ func makeNodeEtc(d Dir, n Node) error {
 		return err
 	}
 	files := map[string]string{
-		"resolv.conf":                        "nameserver " + ResolverGood + "\n",
+		"resolv.conf":                        n.resolvConf(),
 		"hosts":                              "127.0.0.1 localhost " + n.Name + "\n::1 localhost\n",
 		"hostname":                           n.Name + "\n",
 		"nsswitch.conf":                      "passwd: files\ngroup: files\nhosts: files dns\n",
@@ -158,10 +159,13 @@ func makeNodeEtc(d Dir, n Node) error {
 	return mountPrivateEtc(d, n.Name, opaque, files)
 }
 
+// resolvConf returns the node's resolv.conf.
+func (n Node) resolvConf() string { return "nameserver " + n.Resolver + "\n" }
+
 // expandConfig replaces the placeholders of a configuration with a node's values.
 func expandConfig(config string, d Dir, n Node) string {
 	return strings.NewReplacer(
-		"@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood,
+		"@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", n.Resolver,
 	).Replace(config)
 }
 

@@ -156,7 +156,9 @@ func makePKI(d Dir) error {
 		}
 	}
 	day := 24 * time.Hour
+	good = append(good, "*"+AnyHost)
 	w.leaf(registry, "registry", leafSpec{name: "registry.lab", sans: good})
+	w.leaf(other, "intercept", leafSpec{name: "registry.lab", sans: append(good, "intercept.lab")})
 	w.leaf(registry, "expired", leafSpec{name: "expired.lab", sans: []string{"expired.lab"}, since: -30 * day, until: -day})
 	w.leaf(registry, "wrongname", leafSpec{name: "elsewhere.lab", sans: []string{"elsewhere.lab"}})
 	w.leaf(other, "badca", leafSpec{name: "badca.lab", sans: []string{"badca.lab"}})

@@ -7,9 +7,11 @@ import (
 	"strings"
 )
 
-// Addresses of the lab's only network, a bridge in the infra namespace.
+// Addresses of the lab's network: a bridge in the infra namespace, and routed links to the
+// nodes of other subnets.
 const (
 	Subnet       = "10.77.0.0/24"
+	SubnetV6     = "fd77::/64"
 	InfraAddr    = "10.77.0.1" // API server, gateway, good resolver
 	ServiceAddr  = "10.96.0.1" // the API server as pods see it
 	APIAddr      = InfraAddr + ":6443"
@@ -22,6 +24,7 @@ const (
 	ResolverServfail = "10.77.0.2"   // SERVFAIL to everything
 	ResolverDead     = "10.77.0.3"   // receives and never answers
 	ResolverNXDomain = "10.77.0.4"   // NXDOMAIN to everything
+	ResolverSecond   = "10.77.0.5"   // answers as the good one does; SetDNS changes the answers of each alone
 	ResolverNoHost   = "10.77.0.250" // no machine has this address
 )
 
@@ -42,21 +45,45 @@ const cgroup = "ppl"
 
 // Node is one machine of the cluster.
 type Node struct {
-	Name string
-	Addr string
+	Name     string
+	Addr     string // IPv4. In Subnet the node is on the bridge; otherwise infra routes its /24
+	V6       string // IPv6, in a /64
+	Resolver string // the nameserver in its resolv.conf
+	Layout   string // where its files are; empty: as on a node of kubeadm
+	Zone     string // label topology.kubernetes.io/zone
+	Pool     string // label karpenter.sh/nodepool
+
 	pods string // subnet of its pods
 }
 
-// Nodes returns the nodes of the lab.
+// Nodes returns the nodes that the lab knows. Up starts those of DefaultNodes, AddNode one
+// more.
 func Nodes() []Node {
 	return []Node{
-		{Name: "node-a", Addr: "10.77.0.101", pods: "10.88.1.0/24"},
-		{Name: "node-b", Addr: "10.77.0.102", pods: "10.88.2.0/24"},
+		{
+			Name: "node-a", Addr: "10.77.0.101", V6: "fd77::101", Resolver: ResolverGood,
+			Zone: "zone-1", Pool: "general", pods: "10.88.1.0/24",
+		},
+		{
+			Name: "node-b", Addr: "10.77.0.102", V6: "fd77::102", Resolver: ResolverGood,
+			Zone: "zone-1", Pool: "general", pods: "10.88.2.0/24",
+		},
+		{
+			Name: "node-c", Addr: "10.78.0.103", V6: "fd78::103", Resolver: ResolverSecond,
+			Zone: "zone-2", Pool: "batch", pods: "10.88.3.0/24",
+		},
+		{ // differs from node-a and node-b in its subnet alone
+			Name: "node-d", Addr: "10.79.0.104", V6: "fd79::104", Resolver: ResolverGood,
+			Zone: "zone-1", Pool: "general", pods: "10.88.4.0/24",
+		},
 	}
 }
 
-// NodeNames returns the names of Nodes.
-func NodeNames() []string {
+// DefaultNodes returns the names of the nodes that Up starts if none are named.
+func DefaultNodes() []string { return []string{"node-a", "node-b"} }
+
+// allNodeNames returns the names of Nodes.
+func allNodeNames() []string {
 	var names []string
 	for _, n := range Nodes() {
 		names = append(names, n.Name)
@@ -64,8 +91,24 @@ func NodeNames() []string {
 	return names
 }
 
+// onBridge reports whether the node is in the subnet of the bridge.
+func (n Node) onBridge() bool {
+	return netip.MustParsePrefix(Subnet).Contains(netip.MustParseAddr(n.Addr))
+}
+
+// gateway returns the first address of the subnet that an address of the node is in: infra
+// has it.
+func gateway(addr string) netip.Addr {
+	a := netip.MustParseAddr(addr)
+	bits := 24
+	if a.Is6() {
+		bits = 64
+	}
+	return netip.PrefixFrom(a, bits).Masked().Addr().Next()
+}
+
 // spaceNames returns the names of all namespaces: infra and the nodes.
-func spaceNames() []string { return append([]string{Infra}, NodeNames()...) }
+func spaceNames() []string { return append([]string{Infra}, allNodeNames()...) }
 
 func findNode(name string) (Node, error) {
 	for _, n := range Nodes() {
@@ -73,7 +116,7 @@ func findNode(name string) (Node, error) {
 			return n, nil
 		}
 	}
-	return Node{}, fmt.Errorf("unknown node %q: the nodes are %s", name, strings.Join(NodeNames(), ", "))
+	return Node{}, fmt.Errorf("unknown node %q: the nodes are %s", name, strings.Join(allNodeNames(), ", "))
 }
 
 // netns returns the path of a network namespace, as `ip netns` names it.
@@ -92,6 +135,10 @@ const (
 	serveHang     = "hang"     // accepts and sends nothing
 	serveNothing  = ""         // nothing listens
 )
+
+// AnyHost is the domain for a test's own host names, which it gives addresses by SetDNS: the
+// certificates of the good registries are valid for them too.
+const AnyHost = ".any.lab"
 
 // Host is one name in the zone .lab.
 type Host struct {
@@ -125,6 +172,7 @@ func Hosts() []Host {
 		{Name: "expired.lab", Addr: a("10.77.0.12"), serve: serveOpen, cert: "expired", Does: "certificate expired yesterday"},
 		{Name: "badca.lab", Addr: a("10.77.0.13"), serve: serveOpen, cert: "badca", Does: "certificate of a CA that no node trusts"},
 		{Name: "wrongname.lab", Addr: a("10.77.0.14"), serve: serveOpen, cert: "wrongname", Does: "certificate for elsewhere.lab"},
+		{Name: "intercept.lab", Addr: a("10.77.0.27"), serve: serveOpen, cert: "intercept", Does: "certificate for every host, of a CA that no node trusts"},
 		{Name: "plain.lab", Addr: a("10.77.0.15"), serve: servePlain, Does: "plain HTTP on port 443"},
 		{Name: "refused.lab", Addr: a("10.77.0.16"), serve: serveNothing, Does: "nothing listens on port 443"},
 		{Name: "blackhole.lab", Addr: a("10.77.0.17"), serve: serveNothing, Does: "SYN dropped"},
@@ -139,12 +187,18 @@ func Hosts() []Host {
 		fault("token403.lab", "token service answers 403"),
 		fault("tokendenied.lab", "anonymous token granted, then 401 insufficient_scope"),
 		fault("noaccess.lab", "token for "+User+"/"+Password+" granted, then 403 DENIED"),
+		fault("stale.lab", "404 MANIFEST_UNKNOWN for every tag but 1: a mirror that lacks the rest"),
 		fault("hang.lab", "takes the request and never answers"),
 		fault("badblob.lab", "one byte of every blob is wrong"),
 		fault("truncblob.lab", "every blob ends half-way with a reset"),
 		fault("slowblob.lab", "every blob stalls half-way and never ends"),
 		fault("noblob.lab", "404 BLOB_UNKNOWN for every blob"),
 	}
+}
+
+// resolvers returns the addresses that answer DNS, or receive it.
+func resolvers() []string {
+	return []string{ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain, ResolverSecond}
 }
 
 // bridgeAddrs returns the addresses that infra's bridge must have for Hosts.

@@ -94,17 +94,25 @@ const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
 	"if it answers there (401, too), fix this node's network; if not, contact the operator of {host}"
 
 // Parts of fixes. A command stands on a line of its own, so that it can be copied. Blanks
-// of a login are in angle brackets: a shell refuses them before anything is changed. NAME is
-// in capitals, which the API server refuses.
+// of a login are in angle brackets: a shell refuses them before anything is changed.
 const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
 	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + passwordBlank
 
-	createPullSecret = "create a pull secret for {registry}, with your values for NAME (also in step 2), <USER> and " + passwordBlank + ":\n" +
-		createSecret + "NAME" + loginFlags
+	createPullSecret = "create a pull secret for {registry}, with your values for <USER> and " + passwordBlank + ":\n" + CreateNewSecret
+
+	// CreateNewSecret is the template of the command that creates another pull secret.
+	CreateNewSecret = createSecret + "{newSecret}" + loginFlags
 
 	// CreateSecret is the template of the command that creates the pull secret of a pod.
 	CreateSecret = createSecret + "{secret}" + loginFlags
+
+	// waitForLimit comes before what the owner of the workload can do.
+	waitForLimit = "wait {resets}: the kubelet pulls again on its own. If the registry limits it again, waiting does not help. " +
+		"Then one of these does: a mirror in {hostsFile}, by the node team, or "
+
+	// LogInAtLimit is the template of the fix of a rate limit for requests without a login.
+	LogInAtLimit = waitForLimit + "a login, by the owner of the workload:\n1. " + createPullSecret + "\n2. {attach}"
 
 	// seeArchitectures comes before what is to be published.
 	seeArchitectures = "see whether the cluster has nodes of a platform that the image has:\n" +
@@ -151,7 +159,7 @@ var fixes = map[Cause]string{
 	SandboxImageUnavailable:  "on {node}, make {sandbox} available, or set another one in containerd's configuration",
 	CredentialProviderFailed: "on {node}, read why it fails:\n{kubeletLog}",
 	ResolverUnreachable:      "on {node}: set a working nameserver in /etc/resolv.conf, or allow UDP/TCP 53 to the current one",
-	ResolverFailed:           "on {node}: fix the nameserver in /etc/resolv.conf, or use another",
+	ResolverFailed:           "contact who runs the resolver ({resolver}), or set another nameserver in /etc/resolv.conf on {node}",
 	ResolverWrongAnswer:      "correct the DNS record for {host} on {resolver}, or use another resolver on {node}",
 	NetworkUnreachable:       "on {node}, add the missing route, or remove the rule that rejects it:\nip route get {ip}",
 	ConnectionReset:          "find what resets connections from {node} to {host}: firewall, proxy or load balancer",
@@ -178,7 +186,7 @@ var fixes = map[Cause]string{
 	ConnectionRefused: AskElsewhere,
 	ConnectionTimeout: AskElsewhere,
 
-	RateLimited:             "wait {resets}; lasting: add a pull secret for {registry}, or a mirror in {hostsFile}",
+	RateLimited:             waitForLimit + "a pull secret for {registry} with a higher limit, by the owner of the workload",
 	RegistryUnavailable:     "contact the operator of {host}; the kubelet retries on its own",
 	TokenServiceFailed:      "contact the operator of the token service of {host}",
 	CertificateExpired:      "renew the certificate of {host}",

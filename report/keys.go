@@ -399,11 +399,18 @@ const (
 
 	// elsewhere/HOST
 
-	KeyFailed    = "failed"    // how many other nodes do not get through to the host
-	KeyHow       = "how"       // with which causes those fail
-	KeyWhich     = "which"     // the first of the nodes that get through
-	KeyFailing   = "failing"   // the first of those that do not
-	KeySetsApart = "setsApart" // what this node and those that fail as it does have, and no other that checked
+	KeyFailed      = "failed"      // how many other nodes do not get through to the host
+	KeyHow         = "how"         // with which causes those fail
+	KeyWhich       = "which"       // the first of the nodes that get through
+	KeyFailing     = "failing"     // the first of those that do not
+	KeySetsApart   = "setsApart"   // what this node and those that fail as it does have, and no other that checked
+	KeyRivals      = "rivals"      // what else would seem the same where no node gets through, or none
+	KeySeesAnother = "seesAnother" // what this node sees differently from those that get through: certificate, issuer
+
+	// elsewhere/image
+
+	KeyFoundAt = "foundAt" // hosts at which other nodes found the image
+	KeyAround  = "around"  // true: some before and some after this node did not find it
 
 	// control
 

@@ -16,6 +16,7 @@ type Placeholders struct {
 	Namespace, Pod, Container        string
 	ServiceAccount                   string
 	Secret                           string // the first secret that is missing, malformed or for another registry
+	NewSecret                        string // a name for a pull secret of the registry that the pod does not list
 	Node, HostsDir, Disk             string
 	Issuer                           string
 	HostsFile                        string // hosts.toml of the registry
@@ -46,7 +47,7 @@ func (p Placeholders) Fill(template string) string {
 	return strings.NewReplacer(
 		"{image}", p.Image, "{registry}", p.Registry, "{repository}", p.Repository, "{tag}", p.Tag,
 		"{host}", p.Host, "{address}", p.Address,
-		"{ns}", p.Namespace, "{pod}", p.Pod, "{container}", p.Container, "{sa}", p.ServiceAccount, "{secret}", p.Secret,
+		"{ns}", p.Namespace, "{pod}", p.Pod, "{container}", p.Container, "{sa}", p.ServiceAccount, "{secret}", p.Secret, "{newSecret}", p.NewSecret,
 		"{node}", p.Node, "{hostsDir}", p.HostsDir, "{hostsFile}", p.HostsFile, "{disk}", p.Disk, "{issuer}", p.Issuer,
 		"{layers}", p.Layers, "{resolver}", p.Resolver, "{stale}", p.Stale, "{resets}", p.Resets,
 		"{behind}", p.Behind, "{sandbox}", p.Sandbox, "{source}", p.Source,
@@ -89,6 +90,7 @@ func StandIns() Placeholders {
 		Container:      "CONTAINER",
 		ServiceAccount: "default",
 		Secret:         "SECRET",
+		NewSecret:      "NAME",
 		Node:           "this node",
 		Disk:           "/var/lib/containerd",
 		Issuer:         "that signed its certificate",

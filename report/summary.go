@@ -33,7 +33,7 @@ func RetryCommand(pod string) string {
 	if !ok {
 		ns, name = "default", pod
 	}
-	return "kubectl annotate pod -n " + ns + " " + name + " probe=$(date +%s) --overwrite"
+	return "kubectl -n " + ns + " annotate pod " + name + " probe=$(date +%s) --overwrite"
 }
 
 // AllNodesCommand shows the reports of all nodes, one line each.

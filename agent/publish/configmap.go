@@ -102,7 +102,7 @@ func changeKey(n report.NodeReport, f nodefacts.Facts) string {
 	for _, d := range n.Diagnoses {
 		checks := []string{}
 		for _, c := range d.Checks {
-			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence[report.KeyAhead]
+			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence[report.KeyAhead] + othersSay(c)
 			if !slices.Contains(checks, what) {
 				checks = append(checks, what)
 			}
@@ -120,6 +120,27 @@ func changeKey(n report.NodeReport, f nodefacts.Facts) string {
 		line(d)
 	}
 	return b.String()
+}
+
+// othersSay returns what other nodes say of a host or an image, as far as a reader needs to
+// know at once: in a large cluster the numbers change all the time.
+func othersSay(c report.Check) string {
+	if c.Kind != report.KindElsewhere {
+		return ""
+	}
+	e, out := c.Evidence, ""
+	for _, key := range []string{report.KeyReached, report.KeyFailed} {
+		switch e[key] {
+		case "", "0", "1":
+			out += " " + e[key]
+		default:
+			out += " several"
+		}
+	}
+	for _, key := range []string{report.KeyRivals, report.KeySeesAnother, report.KeySetsApart, report.KeyFoundAt, report.KeyAround} {
+		out += " " + e[key]
+	}
+	return out
 }
 
 // toASCII returns the text with a question mark for every character outside ASCII,

@@ -153,6 +153,32 @@ func TestChangeOfFacts(t *testing.T) {
 	}
 }
 
+// What others say is a change where a verdict may depend on it; their number alone is none.
+func TestChangeOfOpinions(t *testing.T) {
+	key := func(evidence map[string]string) string {
+		c := report.Check{ID: "elsewhere/r.example", Kind: report.KindElsewhere, Outcome: report.Pass, Evidence: evidence}
+		n := report.NodeReport{Node: "n", Diagnoses: []report.Diagnosis{{Image: "r.example/a:1", Checks: []report.Check{c}}}}
+		return changeKey(n, factsOf(n, config.Defaults()))
+	}
+	say := func(reached, failed, rivals string) string {
+		return key(map[string]string{report.KeyReached: reached, report.KeyFailed: failed, report.KeyRivals: rivals, report.KeyAgeMs: reached + failed})
+	}
+	for _, tt := range []struct {
+		what    string
+		a, b    string
+		changed bool
+	}{
+		{"one more of many", say("0", "400", ""), say("0", "401", ""), false},
+		{"a second one fails", say("0", "1", ""), say("0", "2", ""), true},
+		{"one gets through", say("0", "400", ""), say("1", "399", ""), true},
+		{"a rival", say("0", "2", "none"), say("0", "2", "all of them have the same egress"), true},
+	} {
+		if got := tt.a != tt.b; got != tt.changed {
+			t.Errorf("%s: changed is %v", tt.what, got)
+		}
+	}
+}
+
 // uncounted counts nothing.
 type uncounted struct{}
 

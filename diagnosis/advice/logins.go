@@ -95,6 +95,8 @@ func (a adviser) fixOfSecret() string {
 	case (a.Cause == report.PullSecretMissing || a.Cause == report.CredentialsMissing && a.Fault == report.FaultConfig) &&
 		a.Fact(report.IDPod, report.KeySimilarSecret) != "":
 		return a.fixOfSecretOfOthers()
+	case a.Cause == report.RateLimited && a.Fault == report.FaultRegistry && !a.names.HasBlanks("{ns}{pod}") && a.hasNoLogin():
+		return report.LogInAtLimit
 	case a.Cause == report.CredentialsMissing && loginsUnread(a.Evidence):
 		return "check that the pull secrets of the pod exist, and that one is for {registry}; pullprobe cannot read them:\n" +
 			"kubectl -n {ns} get secrets " + strings.ReplaceAll(a.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
@@ -110,6 +112,12 @@ func (a adviser) fixOfSecret() string {
 	}
 	ns, name := cutNamespace(name)
 	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(a.Cause.Fix(report.FaultNone))
+}
+
+// hasNoLogin reports whether the deciding request had no credentials, and none were left out.
+func (a adviser) hasNoLogin() bool {
+	return a.Decided(report.KeyAnonymous) == report.True && a.Fact(report.IDCredentials, report.KeyUnreadable) == "" &&
+		a.Fact(report.IDPod, report.KeyPullSecrets) == ""
 }
 
 // loginsUnread reports whether the pod names pull secrets that could not be read, so that
@@ -129,9 +137,9 @@ func (a adviser) fixOfSecretOfOthers() string {
 	create := "create {secret}, with your values for <USER> and <PASSWORD>:\n" + report.CreateSecret
 	if a.Cause == report.CredentialsMissing {
 		used += " for {registry}"
-		create = "create a secret with another name and list that one:\n" + strings.ReplaceAll(report.CreateSecret, "{secret}", "NAME")
+		create = "create another secret, with your values for <USER> and <PASSWORD>, and list that one:\n" + report.CreateNewSecret
 	}
-	attach := strings.Replace(strings.Replace(a.names.Attach, "list it", "list "+name, 1), `"NAME"`, `"`+name+`"`, 1)
+	attach := strings.Replace(strings.Replace(a.names.Attach, "list it", "list "+name, 1), `"{newSecret}"`, `"`+name+`"`, 1)
 	return "1. check whether the pod should use secret " + name + ", which " + used + ":\nkubectl -n {ns} get secret " + name +
 		"\n2. if it should, " + attach + "\n3. if not, " + create
 }

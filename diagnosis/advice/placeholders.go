@@ -64,12 +64,24 @@ func fillFromSpecification(p *report.Placeholders, e *facts.Evidence) {
 	p.Owner, p.Where = owner(e, *p)
 	p.Attach = attach(e, *p)
 	p.Secret = cmp.Or(cred[report.KeySecret], p.Secret)
+	p.NewSecret = newSecret(p.Registry, p.Secret, pod[report.KeyPullSecrets], pod[report.KeySimilarSecret])
 	p.Provider = cmp.Or(cred[report.KeyProviderNotRun], cred[report.KeyExpectedProvider], cred[report.KeyPossibleProvider])
 	provider := cred[report.KeyProviderNotRun]
 	if provider != "" {
 		provider = "credential provider " + provider
 	}
 	p.Source = cmp.Or(cred[report.KeySource], provider, p.Source)
+}
+
+// newSecret returns a name for a pull secret of a registry, other than those in lists of
+// names.
+func newSecret(registry string, taken ...string) string {
+	words := strings.FieldsFunc(strings.ToLower(registry), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	name := cmp.Or(strings.Join(words, "-"), "registry")
+	for slices.Contains(strings.Split(strings.Join(taken, ","), ","), name) {
+		name += "-2"
+	}
+	return name
 }
 
 // fillFromDecidingCheck sets what the check shows that decided.
@@ -138,7 +150,7 @@ func owner(e *facts.Evidence, p report.Placeholders) (owner, where string) {
 // kubectl can merge into that.
 func attach(e *facts.Evidence, p report.Placeholders) string {
 	kind, name, _ := strings.Cut(e.Fact(report.IDPod, report.KeyOwner), "/")
-	const list = `{"imagePullSecrets":[{"name":"NAME"}]}`
+	const list = `{"imagePullSecrets":[{"name":"{newSecret}"}]}`
 	switch {
 	case p.HasBlanks("{ns}{pod}"):
 		return report.StandIns().Attach

@@ -77,7 +77,7 @@ func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 			l.check.Evidence[report.KeySpecial] = class
 		}
 	}
-	if isPublicRegistry(name) {
+	if report.IsPublicRegistry(name) {
 		l.check.Evidence = evidence.With(l.check.Evidence, report.KeyPublicRegistry, report.True)
 	}
 	l.check.ID, l.check.Kind, l.check.Host = report.DNSID(hostName), report.KindDNS, hostName

@@ -24,11 +24,13 @@ import (
 const usage = `usage: lab COMMAND
 
   build                      build all binaries that have changed
-  up                         build, and start the lab
+  up [NODE…]                 build, and start the lab with these nodes (default: node-a and node-b)
+  add NODE                   start one more node
+  remove NODE                end a node, and delete it from the cluster
   down                       end the lab and remove everything but the binaries
   status                     show services and injected faults
   kubectl ARGS…              run kubectl as administrator
-  node NODE CMD…             run a program inside node-a, node-b or infra
+  node NODE CMD…             run a program inside a node or infra
   hosts                      list the registries
   faults                     list the faults
   inject NODE|all FAULT      break a node
@@ -84,7 +86,7 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 		return lab.Build(ctx, dir, lab.NewProgress(os.Stderr))
 	case "up":
 		p := lab.NewProgress(os.Stderr)
-		if _, err := lab.Up(ctx, dir, p); err != nil {
+		if _, err := lab.Up(ctx, dir, p, args...); err != nil {
 			return err
 		}
 		p.Say("the lab is up; see lab status, lab kubectl get nodes, lab help")
@@ -107,9 +109,11 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 
 	attached := map[string]func(context.Context, *lab.Lab, []string) error{
 		"status": status, "kubectl": kubectl, "node": node, "load": load, "pull": pull, "push": push, "dns": dns,
-		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, args, l.Inject) },
+		"add":    func(ctx context.Context, l *lab.Lab, args []string) error { return forNode(ctx, args, l.AddNode) },
+		"remove": func(ctx context.Context, l *lab.Lab, args []string) error { return forNode(ctx, args, l.RemoveNode) },
+		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, l, args, l.Inject) },
 		"heal":   func(ctx context.Context, l *lab.Lab, args []string) error { return l.Heal(ctx) },
-		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, args, l.Lift) },
+		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, l, args, l.Lift) },
 		"start": func(ctx context.Context, l *lab.Lab, args []string) error {
 			return forService(ctx, args, l.StartService)
 		},
@@ -143,7 +147,7 @@ func printTable(f func(io.Writer)) error {
 func status(ctx context.Context, l *lab.Lab, args []string) error {
 	fmt.Printf("lab in %s\n\n", l.Dir())
 	err := printTable(func(w io.Writer) {
-		for _, space := range append([]string{lab.Infra}, lab.NodeNames()...) {
+		for _, space := range l.Spaces() {
 			services, err := l.Services(ctx, space)
 			if err != nil {
 				fmt.Fprintf(w, "%s\t%v\n", space, err)
@@ -157,7 +161,7 @@ func status(ctx context.Context, l *lab.Lab, args []string) error {
 				fmt.Fprintf(w, "%s\t%s\t%s\tstarted %d times\n", space, s.Name, state, s.Starts)
 			}
 		}
-		for _, n := range lab.NodeNames() {
+		for _, n := range l.NodeNames() {
 			if injected, err := l.Injected(n); err != nil {
 				fmt.Fprintf(w, "%s\tfaults: %v\n", n, err)
 			} else if len(injected) > 0 {
@@ -190,14 +194,21 @@ func node(ctx context.Context, l *lab.Lab, args []string) error {
 	return cmd.Wait()
 }
 
-// forNodes calls do for one node or for all.
-func forNodes(ctx context.Context, args []string, do func(ctx context.Context, node, fault string) error) error {
+func forNode(ctx context.Context, args []string, do func(ctx context.Context, node string) error) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%w: one NODE", errUsage)
+	}
+	return do(ctx, args[0])
+}
+
+// forNodes calls do for one node or for all that are started.
+func forNodes(ctx context.Context, l *lab.Lab, args []string, do func(ctx context.Context, node, fault string) error) error {
 	if len(args) != 2 {
 		return fmt.Errorf("%w: NODE|all FAULT", errUsage)
 	}
 	nodes := []string{args[0]}
 	if args[0] == "all" {
-		nodes = lab.NodeNames()
+		nodes = l.NodeNames()
 	}
 	for _, n := range nodes {
 		if err := do(ctx, n, args[1]); err != nil {
