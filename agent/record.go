@@ -100,7 +100,8 @@ func (r *recorder) record(i podImage, x examination) {
 	fixed.add(&podChecks[0], i.image)
 	others, opinion := r.others.Checks(failingHosts(x.Checks), i.image.Image, time.Now())
 	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
-		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion && i.old.newerImage == newer && i.old.fixed == fixed {
+		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion &&
+		i.old.newerImage == newer && i.old.fixed == fixed {
 		return
 	}
 	r.state.measure(x.Checks)
