@@ -316,7 +316,7 @@ func TestSummaryOfIsolatedNode(t *testing.T) {
 		}
 	}
 	n.Diagnoses = nil
-	if text := n.Summary(); !strings.Contains(text, "ResolverFailed  (likely)") || !strings.Contains(text, "on node-a: fix the nameserver in") {
+	if text := n.Summary(); !strings.Contains(text, "ResolverFailed  (likely)") || !strings.Contains(text, "contact who runs the resolver") {
 		t.Errorf("without pods:\n%s", text)
 	}
 }
