@@ -78,12 +78,13 @@ var imports = map[string][]string{
 	"agent/pods":     {"report", "classify", "agent/corev1"},
 	"agent/metrics":  {"report", "classify", "examine", "agent/pods"},
 	"agent/opinions": {"report", "compare/nodefacts", "agent/corev1"},
+	"agent/turns":    {},
 	"agent/sweep":    {"report", "compare/nodefacts", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
 	"agent/publish":  {"report", "compare/nodefacts", "agent/config", "agent/kube"},
 	"agent": {
 		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
 		"agent/config", "agent/corev1", "agent/endpoint", "agent/kube", "agent/metrics", "agent/opinions", "agent/pods",
-		"agent/publish", "agent/sweep",
+		"agent/publish", "agent/sweep", "agent/turns",
 	},
 
 	// For tests only.

@@ -23,6 +23,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
@@ -85,7 +86,7 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		Examine: countedExaminations(examiner, s.metrics),
 		Requeue: s.enqueue,
 		MaxAge:  s.coolDown,
-		Limiter: newLimiter(opts.Workers, func() int { return s.live.Get().RegistryRate }),
+		Limiter: turns.New(opts.Workers, func() int { return s.live.Get().RegistryRate }),
 	})
 	watcher := &nodeWatcher{
 		reader:    node,
