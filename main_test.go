@@ -26,9 +26,10 @@ var imports = map[string][]string{
 	"credentials":   {"report", "host"},
 	"cri":           {"report", "classify", "host", "runtimeconfig", "credentials"},
 
-	"diagnosis/facts":  {"report"},
-	"diagnosis/advice": {"report", "diagnosis/facts"},
-	"diagnosis":        {"report", "diagnosis/facts", "diagnosis/advice"},
+	"diagnosis/facts":   {"report"},
+	"diagnosis/advice":  {"report", "diagnosis/facts"},
+	"diagnosis/control": {"report"},
+	"diagnosis":         {"report", "diagnosis/facts", "diagnosis/advice"},
 
 	"compare/nodefacts": {"report"},
 	"compare":           {"report", "compare/nodefacts"},
@@ -79,8 +80,11 @@ var imports = map[string][]string{
 	"agent/metrics":  {"report", "classify", "examine", "agent/pods"},
 	"agent/opinions": {"report", "compare/nodefacts", "agent/corev1"},
 	"agent/turns":    {},
-	"agent/sweep":    {"report", "compare/nodefacts", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
-	"agent/publish":  {"report", "compare/nodefacts", "agent/config", "agent/kube"},
+	"agent/sweep": {
+		"report", "compare/nodefacts", "diagnosis", "diagnosis/control", "probes/reference", "probes/registry", "examine",
+		"agent/config",
+	},
+	"agent/publish": {"report", "compare/nodefacts", "agent/config", "agent/kube"},
 	"agent": {
 		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
 		"agent/config", "agent/corev1", "agent/endpoint", "agent/kube", "agent/metrics", "agent/opinions", "agent/pods",
@@ -98,7 +102,7 @@ var imports = map[string][]string{
 
 // standardOnly lists the packages that import nothing but the standard library and
 // each other.
-var standardOnly = []string{"report", "diagnosis", "diagnosis/facts", "diagnosis/advice", "compare", "compare/nodefacts"}
+var standardOnly = []string{"report", "diagnosis", "diagnosis/facts", "diagnosis/advice", "diagnosis/control", "compare", "compare/nodefacts"}
 
 func TestImportDirection(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()

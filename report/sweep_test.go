@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/diagnosis/control"
 	. "github.com/pullprobe/pullprobe/report"
 )
 
@@ -39,9 +39,9 @@ func ms(n int) Millis { return Millis(time.Duration(n) * time.Millisecond) }
 // sweptNode returns a node without stuck pods and with these registries.
 func sweptNode(list ...Registry) NodeReport {
 	SortRegistries(list)
-	var hosts []diagnosis.ControlHost
+	var hosts []control.Host
 	for _, r := range list {
-		hosts = append(hosts, diagnosis.ControlHost{Registry: r, Known: true})
+		hosts = append(hosts, control.Host{Registry: r, Known: true})
 	}
 	return NodeReport{
 		Schema: Schema, Node: "node-a", Agent: "v0", Time: sweptAt.Add(5 * time.Second), Fault: FaultNone, Cause: Healthy,
@@ -54,7 +54,7 @@ func sweptNode(list ...Registry) NodeReport {
 			Evidence: map[string]string{KeyFullSoon: True},
 		},
 		Sweep: &Sweep{
-			Time: sweptAt, Duration: ms(2512), Control: diagnosis.Control(hosts, false, sweptAt), Registries: list,
+			Time: sweptAt, Duration: ms(2512), Control: control.Check(hosts, false, sweptAt), Registries: list,
 			Resolvers: []Resolver{
 				{Address: "10.0.0.2:53", Outcome: Pass, Latency: ms(3)},
 				{Address: "10.0.0.3:53", Outcome: Fail, Cause: ResolverUnreachable, Latency: ms(1000)},
