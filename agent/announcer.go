@@ -14,6 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // announcer keeps one Event per container of a pod that waits for an image, for as long as
@@ -211,7 +212,7 @@ func (n *announcement) event(key subjectKey, now time.Time, every time.Duration)
 	e.First, e.Time, e.Count = n.first, now, max(n.writes, 1+int(now.Sub(n.first)/every))
 	if n.closed {
 		e.Warning, e.First, e.Count = false, now, 1
-		took := report.Roughly(now.Sub(n.since))
+		took := readable.Roughly(now.Sub(n.since))
 		was := fmt.Sprintf("It was %s for %s.", n.fault.Conclusion(), took)
 		if n.fault.Cause == report.Undetermined {
 			was = "It took " + took + ", and the cause was not found."

@@ -272,7 +272,7 @@ func (x examination) judged(failing bool) examine.Result {
 func withPodChecks(x examine.Result, pod ...report.Check) []report.Check {
 	clean := make([]report.Check, len(pod))
 	for i, c := range pod {
-		clean[i] = x.Redactor.Check(c)
+		clean[i] = c.Redacted(x.Redactor)
 	}
 	return slices.Insert(slices.Clone(x.Checks), min(1, len(x.Checks)), clean...)
 }

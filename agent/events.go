@@ -17,6 +17,8 @@ import (
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // eventFor returns the Event on a pod, which `kubectl describe pod` shows.
@@ -32,9 +34,9 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	if confirm := v.ToConfirm(); len(confirm) > 0 && v.Confidence != report.Confirmed {
 		tail += "\nTo confirm: " + neutralizeLabels(confirm[0])
 	}
-	tail += "\nChecked " + report.Time(d.Time) + ". Retry:\n" + report.RetryCommand(d.Pod)
+	tail += "\nChecked " + readable.Time(d.Time) + ". Retry:\n" + report.RetryCommand(d.Pod)
 	head := v.Inline() + ": "
-	text := report.NewRedactor()
+	text := redact.New()
 	message := head + text.Text(neutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
 	return kube.Event{
 		Namespace: p.Namespace,
@@ -87,7 +89,7 @@ func newNodeEvents(node, namespace string, log *slog.Logger, p *publish.Publishe
 
 // message returns the text of an Event, with what fixes it and how to check the node again.
 func (n nodeEvents) message(e sweep.NodeEvent) string {
-	text := report.NewRedactor()
+	text := redact.New()
 	if !e.Warning || e.Fix == "" {
 		return text.Text(e.Message, kube.MaxMessage)
 	}

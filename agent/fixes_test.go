@@ -12,6 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // workload is an object that makes pods, and what its pods show of that.
@@ -160,7 +161,7 @@ func (c *installed) shell(fix string) (string, error) {
 	c.t.Helper()
 	script := "set -e\n"
 	for line := range strings.SplitSeq(fix, "\n") {
-		if report.IsCommand(line) && !strings.Contains(line, "delete pod") { // of which there is none
+		if readable.IsCommand(line) && !strings.Contains(line, "delete pod") { // of which there is none
 			script += line + "\n"
 		}
 	}

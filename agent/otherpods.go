@@ -9,6 +9,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/probes/similar"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // addSecretOfOthers adds to the check of a pod a pull secret that other pods of its
@@ -66,6 +67,6 @@ func addNewerImage(c *report.Check, p pods.Pod, container string, all []pods.Pod
 	}
 	image, now := p.ImageOf(container), newest.ImageOf(container)
 	if now != "" && now != image {
-		c.Evidence[report.KeyNewerImage] = report.Clean(now, 512)
+		c.Evidence[report.KeyNewerImage] = readable.Clean(now, 512)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // recorder makes the diagnoses of the pods and passes them on: to the report, an Event,
@@ -83,7 +84,7 @@ func (r *recorder) recordOver(p pods.Pod, request probeRequest) {
 		return
 	}
 	r.results.forget(p.UID) // what the pod did before
-	unexamined := examine.Result{Final: true, Redactor: report.NewRedactor()}
+	unexamined := examine.Result{Final: true, Redactor: redact.New()}
 	r.record(r.newPodImage(p, images[0], request), examination{Result: unexamined, began: request.at, ended: request.at})
 }
 
@@ -105,7 +106,7 @@ func (r *recorder) record(i podImage, x examination) {
 		return
 	}
 	r.state.measure(x.Checks)
-	checks := append(withPodChecks(x.judged(i.image.Failing), podChecks...), x.Redactor.Checks(others)...)
+	checks := append(withPodChecks(x.judged(i.image.Failing), podChecks...), report.RedactedChecks(x.Redactor, others)...)
 	d := report.Diagnosis{
 		Image:     i.image.Image,
 		Pod:       i.pod.String(),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // ruleSet is everything that decides, in tables.
@@ -203,7 +204,7 @@ const otherwise = "otherwise"
 func (g *group) finding(about string, v verdict, s sorted) draft {
 	f := draft{group: g, Finding: Finding{
 		Rule: v.rule, About: about, Name: clean(g.name), Fault: v.fault, Cause: v.cause, Confidence: report.Likely,
-		Summary: report.Clean(g.name+": "+v.headline, maxText),
+		Summary: readable.Clean(g.name+": "+v.headline, maxText),
 		Failing: namesOf(g.failing), How: causesOf(g.failing), Through: namesOf(g.through),
 		WouldDecide: v.wouldDecide,
 	}}

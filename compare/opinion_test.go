@@ -10,6 +10,7 @@ import (
 	. "github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 func TestSecondOpinions(t *testing.T) {
@@ -119,7 +120,7 @@ func TestSecondOpinions(t *testing.T) {
 				r.Cause, r.Since = timeout, now.Add(-time.Duration(tt.since)*time.Second)
 			}
 			o := SecondOpinions(Input{Now: now, MaxAge: maxAge, Nodes: tt.nodes}, r)[0]
-			got := fmt.Sprintf("%d asked, %d reached, %d failed, oldest %s", o.Asked, o.Reached, o.Failed, report.Duration(time.Duration(o.Age)))
+			got := fmt.Sprintf("%d asked, %d reached, %d failed, oldest %s", o.Asked, o.Reached, o.Failed, readable.Duration(time.Duration(o.Age)))
 			for _, s := range o.SetsApart {
 				got += "; apart by " + s.Trait
 			}
@@ -130,7 +131,7 @@ func TestSecondOpinions(t *testing.T) {
 				got += "; sees another " + strings.Join(o.SeesAnother, ", ")
 			}
 			if !o.Again.IsZero() {
-				got += "; again since " + report.Duration(now.Sub(o.Again))
+				got += "; again since " + readable.Duration(now.Sub(o.Again))
 			}
 			for _, a := range o.Neither {
 				got += fmt.Sprintf("; %d %s", a.Count, a.Rule)

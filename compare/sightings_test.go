@@ -7,6 +7,7 @@ import (
 
 	. "github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 func TestSightings(t *testing.T) {
@@ -47,7 +48,7 @@ func TestSightings(t *testing.T) {
 					if s.Around {
 						got += ", around"
 					}
-					got += ", oldest " + report.Duration(time.Duration(s.Age))
+					got += ", oldest " + readable.Duration(time.Duration(s.Age))
 				}
 			}
 			if got != tt.want {

@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/diagnosis/advice"
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // verdictRule gives a verdict if it applies.
@@ -358,7 +359,7 @@ func verdictsOfTheMessage() []verdictRule {
 				return no, false
 			}
 			v := e.weigh(facts.Obstacle{Check: dead, Because: append([]string{dead.ID, used.ID}, e.obstacle.Goals...), RuleChosen: true})
-			v.Summary = advice.Summary(e.Evidence, v) + "; the runtime waits " + report.Duration(after) + " for it before it uses " + used.Target +
+			v.Summary = advice.Summary(e.Evidence, v) + "; the runtime waits " + readable.Duration(after) + " for it before it uses " + used.Target +
 				", at every connection"
 			return v, true
 		}},
@@ -369,7 +370,7 @@ func verdictsOfTheMessage() []verdictRule {
 			summary := "the kubelet is waiting for the image without reporting a failure, and every check from this node passes: " +
 				"the pull may be slow rather than broken"
 			if s, err := strconv.ParseFloat(e.Fact(report.IDPull, report.KeyEstimateSeconds), 64); err == nil {
-				summary += "; at the rate of earlier test pulls it takes about " + report.Roughly(time.Duration(s*float64(time.Second)))
+				summary += "; at the rate of earlier test pulls it takes about " + readable.Roughly(time.Duration(s*float64(time.Second)))
 			}
 			return report.Verdict{
 				Fault:       report.FaultUndetermined,
@@ -441,7 +442,7 @@ func faultIsGone(e *evaluation) (report.Verdict, bool) {
 	v := likely(report.Recovered, append(slices.Clone(e.obstacle.Goals), report.IDPod)...)
 	v.Summary = "the pull works now, as far as checked; the kubelet's last failure (" + string(was) + ") is from before that"
 	if at, err := time.Parse(time.RFC3339, pod[report.KeyNextPull]); err == nil {
-		v.Summary += ", and it pulls again at about " + report.Time(at)
+		v.Summary += ", and it pulls again at about " + readable.Time(at)
 	}
 	v.WouldDecide = []string{"wait for the kubelet's next attempt"}
 	return v, true

@@ -8,6 +8,7 @@ import (
 
 	. "github.com/pullprobe/pullprobe/diagnosis"
 	. "github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // textOf returns what people read of these checks, in one line.
@@ -159,11 +160,11 @@ func TestCommandsHaveLinesOfTheirOwn(t *testing.T) {
 		for line := range strings.Lines(text) {
 			line = strings.TrimRight(line, "\n")
 			switch {
-			case !IsCommand(line) && inProse.MatchString(line):
+			case !readable.IsCommand(line) && inProse.MatchString(line):
 				t.Errorf("%s: a command in prose: %q", what, line)
-			case IsCommand(line) && blank.MatchString(line):
+			case readable.IsCommand(line) && blank.MatchString(line):
 				t.Errorf("%s: a blank that is not marked: %q", what, line)
-			case IsCommand(line) && strings.ContainsAny(line[len(line)-1:], ".;,:)") && !strings.HasSuffix(line, "=<PASSWORD>"):
+			case readable.IsCommand(line) && strings.ContainsAny(line[len(line)-1:], ".;,:)") && !strings.HasSuffix(line, "=<PASSWORD>"):
 				t.Errorf("%s: more than a command: %q", what, line)
 			}
 		}

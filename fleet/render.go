@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Name is the name of the fleet's ConfigMap, of its Lease and of its program.
@@ -117,7 +118,7 @@ func summary(r document) string {
 		fold(&out, strings.TrimSuffix(line, "\n"))
 	}
 	if out.Len() > maxResult {
-		return report.Truncate(out.String(), maxResult)
+		return readable.Truncate(out.String(), maxResult)
 	}
 	return out.String()
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // waitingPod is what is kept of a pod without a node.
@@ -91,11 +92,11 @@ func usedOfPod(o any) (any, error) {
 func (p *waitingPod) why() string {
 	switch {
 	case len(p.gates) > 0:
-		return report.Clean("it waits until its scheduling gates are removed: "+strings.Join(p.gates, ", "), 300)
+		return readable.Clean("it waits until its scheduling gates are removed: "+strings.Join(p.gates, ", "), 300)
 	case p.text != "":
 		return plainWords(p.text)
 	case p.reason != "":
-		return report.Clean("the scheduler says "+p.reason, 100)
+		return readable.Clean("the scheduler says "+p.reason, 100)
 	}
 	return "the scheduler has not decided yet"
 }
@@ -178,7 +179,7 @@ func (e *podEvents) apply(ctx context.Context, p Unscheduled, told toldPod) erro
 		ObjectMeta:     metav1.ObjectMeta{Name: "unscheduled." + string(p.uid), Namespace: namespace},
 		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: name, UID: p.uid},
 		Reason:         eventReason,
-		Message:        report.Truncate(message, kube.MaxMessage),
+		Message:        readable.Truncate(message, kube.MaxMessage),
 		Type:           corev1.EventTypeNormal,
 		Source:         corev1.EventSource{Component: Name},
 		FirstTimestamp: metav1.NewTime(told.first), LastTimestamp: metav1.NewTime(told.at), Count: told.count,

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 var (
@@ -173,7 +173,7 @@ func readEviction(root Files, flags evictionFlags) (e Eviction, files []string, 
 	}
 	e.Bytes = thresholds(hard, "imagefs.available", "nodefs.available")
 	e.Inodes = thresholds(hard, "imagefs.inodesFree", "nodefs.inodesFree")
-	e.From = cmp.Or(report.Clean(strings.Join(from, ", "), 200), "default")
+	e.From = cmp.Or(readable.Clean(strings.Join(from, ", "), 200), "default")
 	return e, files, nil
 }
 

@@ -1,6 +1,10 @@
 package report
 
-import "cmp"
+import (
+	"cmp"
+
+	"github.com/pullprobe/pullprobe/report/redact"
+)
 
 // This file holds what is said of each cause, whatever the evidence. The texts are
 // templates: [Placeholders.Fill] fills their {names}.
@@ -97,9 +101,9 @@ const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
 // of a login are in angle brackets: a shell refuses them before anything is changed.
 const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
-	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + passwordBlank
+	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + redact.PasswordBlank
 
-	createPullSecret = "create a pull secret for {registry}, with your values for <USER> and " + passwordBlank + ":\n" + CreateNewSecret
+	createPullSecret = "create a pull secret for {registry}, with your values for <USER> and " + redact.PasswordBlank + ":\n" + CreateNewSecret
 
 	// CreateNewSecret is the template of the command that creates another pull secret.
 	CreateNewSecret = createSecret + "{newSecret}" + loginFlags
@@ -118,9 +122,6 @@ const (
 	seeArchitectures = "see whether the cluster has nodes of a platform that the image has:\n" +
 		"kubectl get nodes -L kubernetes.io/arch\n" +
 		"if so, keep the pod on them (nodeSelector kubernetes.io/arch); if not, "
-
-	// passwordBlank is what a reader replaces by a password.
-	passwordBlank = "<PASSWORD>"
 )
 
 // fixes says how to fix each cause where its default fault applies.
@@ -138,16 +139,16 @@ var fixes = map[Cause]string{
 	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
 		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
-		"2. if there is none, create it, with your values for <USER> and " + passwordBlank + ":\n" +
+		"2. if there is none, create it, with your values for <USER> and " + redact.PasswordBlank + ":\n" +
 		CreateSecret,
 	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
-		"2. create it again, with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
+		"2. create it again, with your values for <USER> and " + redact.PasswordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
 		CreateSecret,
 	PullSecretOtherRegistry: "1. " + createPullSecret + "\n2. {attach}",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing:      "1. " + createPullSecret + "\n2. {attach}",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}; if it has no other registry, create it again, " +
-		"with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
+		"with your values for <USER> and " + redact.PasswordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
 		CreateSecret,
 	CredentialsExpired: "renew the credentials for {registry} in {source}",
 	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Incident is a verdict on an image for which pods waited, and that has ended.
@@ -40,7 +42,7 @@ func (n NodeReport) writeIncidents(w io.Writer) {
 	}
 	fmt.Fprintln(w, "\nPast verdicts")
 	for _, x := range n.Incidents[:min(len(n.Incidents), maxShownIncidents)] {
-		wrapTo(w, "  "+x.Began.UTC().Format("2006-01-02 15:04")+" UTC  ", 4, x.text())
+		readable.WrapTo(w, "  "+x.Began.UTC().Format("2006-01-02 15:04")+" UTC  ", 4, x.text())
 	}
 	if more := len(n.Incidents) - maxShownIncidents; more > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", more)
@@ -60,5 +62,5 @@ func (x Incident) text() string {
 		end = "then " + x.To.String()
 	}
 	return fmt.Sprintf("%s, %s, for %s: %s; %s",
-		x.From, plural(x.Pods, "pod"), Roughly(x.Ended.Sub(x.Began)), x.Image, end)
+		x.From, readable.Plural(x.Pods, "pod"), readable.Roughly(x.Ended.Sub(x.Began)), x.Image, end)
 }

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // maxRows is how many hosts a summary lists.
@@ -71,7 +74,7 @@ func (s *Sweep) writeRegistries(w io.Writer, level detail, explains func(Registr
 	if s == nil || len(s.Registries) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
+	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", readable.Time(s.Time), readable.Duration(time.Duration(s.Duration)))
 	s.writeHeading(w, level.rows)
 	single := slices.DeleteFunc(s.writeMerged(w), Registry.ForOthers) // they are no registries of this node
 	var plain []string
@@ -90,7 +93,7 @@ func (s *Sweep) writeRegistries(w io.Writer, level detail, explains func(Registr
 		s.writeRow(w, r, above)
 		fix := r.HowToFix()
 		if r.State.Bad() && above == "" && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
-			linesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
+			readable.LinesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
 			fixes++
 		}
 	}
@@ -99,9 +102,9 @@ func (s *Sweep) writeRegistries(w io.Writer, level detail, explains func(Registr
 	}
 	switch {
 	case len(plain) > 0 && level.cut == cutAll:
-		fmt.Fprintf(w, "  %-11s  %s\n", Reachable, plural(len(plain), "host"))
+		fmt.Fprintf(w, "  %-11s  %s\n", Reachable, readable.Plural(len(plain), "host"))
 	case len(plain) > 0:
-		wrap(w, fmt.Sprintf("  %-11s  ", Reachable), strings.Join(plain, ", "))
+		readable.Wrap(w, fmt.Sprintf("  %-11s  ", Reachable), strings.Join(plain, ", "))
 	}
 	if s.Omitted > 0 {
 		fmt.Fprintf(w, "  ... and %d more left out to keep this report small\n", s.Omitted)
@@ -188,7 +191,7 @@ func (s *Sweep) writeRow(w io.Writer, r Registry, above Cause) {
 	}
 	fmt.Fprintf(w, rowFormat, state, what, r.Certificate.daysLeft(), r.Host)
 	if text := s.reason(r, above); text != "" {
-		wrap(w, strings.Repeat(" ", 15), text)
+		readable.Wrap(w, strings.Repeat(" ", 15), text)
 	}
 }
 
@@ -199,7 +202,7 @@ func (s *Sweep) reason(r Registry, above Cause) string {
 		return ""
 	}
 	text := r.Summary
-	since := "since " + Time(r.Since)
+	since := "since " + readable.Time(r.Since)
 	if r.Flapping {
 		since = "keeps changing; " + string(r.State) + " " + since
 	}
@@ -214,7 +217,7 @@ func (s *Sweep) reason(r Registry, above Cause) string {
 		text = strings.TrimSuffix(since+": "+r.Summary, ": ")
 	}
 	if r.State == Limited && r.NotBefore != nil {
-		text += "; next check not before " + Time(*r.NotBefore)
+		text += "; next check not before " + readable.Time(*r.NotBefore)
 	}
 	return text
 }
@@ -253,7 +256,7 @@ func (s *Sweep) writeNode(w io.Writer) {
 		text := strings.TrimSuffix(r.Address, ":53")
 		switch {
 		case r.Outcome == Pass:
-			text += " answers (" + Duration(time.Duration(r.Latency)) + ")"
+			text += " answers (" + readable.Duration(time.Duration(r.Latency)) + ")"
 		case r.Cause == ResolverUnreachable:
 			text += " does not answer"
 		default:
@@ -262,17 +265,17 @@ func (s *Sweep) writeNode(w io.Writer) {
 		resolvers = append(resolvers, text)
 	}
 	if len(resolvers) > 0 {
-		field(w, "dns", strings.Join(resolvers, ", "))
+		readable.Field(w, "dns", strings.Join(resolvers, ", "))
 	}
 	if s.Clock.Outcome == Pass || s.Clock.Outcome == Fail {
-		field(w, "clock", s.Clock.line())
+		readable.Field(w, "clock", s.Clock.line())
 	}
 	for _, c := range s.Runtime {
-		field(w, "config", c.line())
+		readable.Field(w, "config", c.line())
 	}
 	for _, c := range s.Conditions {
 		if c.abnormal() {
-			field(w, "kubelet", c.line())
+			readable.Field(w, "kubelet", c.line())
 		}
 	}
 }
@@ -280,9 +283,9 @@ func (s *Sweep) writeNode(w io.Writer) {
 // line returns the condition as one line.
 func (c Condition) line() string {
 	if c.Type == "DiskPressure" && c.Status == "True" {
-		return "DiskPressure since " + Time(c.Since) + ": the kubelet deletes images and evicts pods"
+		return "DiskPressure since " + readable.Time(c.Since) + ": the kubelet deletes images and evicts pods"
 	}
-	s := c.Type + " is " + c.Status + " since " + Time(c.Since)
+	s := c.Type + " is " + c.Status + " since " + readable.Time(c.Since)
 	if c.Reason != "" {
 		s += " (" + c.Reason + ")"
 	}
@@ -300,8 +303,8 @@ func (s *Sweep) Redacted() *Sweep {
 	if s == nil {
 		return nil
 	}
-	text, out := NewRedactor(), *s
-	out.Control, out.Clock = text.Check(s.Control), text.Check(s.Clock)
+	text, out := redact.New(), *s
+	out.Control, out.Clock = s.Control.Redacted(text), s.Clock.Redacted(text)
 	out.Registries = slices.Clone(s.Registries)
 	for i, r := range out.Registries {
 		out.Registries[i] = r.redacted(text)
@@ -341,7 +344,7 @@ const maxHost = 260
 
 // redacted prepares the texts for publication. Summaries of checks are redacted
 // already, but hosts and certificates are foreign text.
-func (r Registry) redacted(text Redactor) Registry {
+func (r Registry) redacted(text redact.Redactor) Registry {
 	r.Host, r.Summary, r.Because = text.Text(r.Host, maxHost), text.Text(r.Summary, maxSummary), text.Text(r.Because, maxSummary)
 	r.Fix = text.Text(r.Fix, 2*maxSummary)
 	if r.Roles == nil {

@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-)
 
-// width is the number of columns that summaries are wrapped to.
-const width = 80
+	"github.com/pullprobe/pullprobe/report/readable"
+)
 
 // detail is how much a summary shows.
 type detail struct {
@@ -99,10 +98,10 @@ func (n NodeReport) Summary() string { return n.summary(details[0]) }
 
 func (n NodeReport) summary(level detail) string {
 	var b strings.Builder
-	wrapTo(&b, n.Node+": ", 15, n.headline()+".")
-	fmt.Fprintf(&b, "Updated %s.\n", Time(n.Time))
+	readable.WrapTo(&b, n.Node+": ", 15, n.headline()+".")
+	fmt.Fprintf(&b, "Updated %s.\n", readable.Time(n.Time))
 	if who := n.whoActs(); who != "" {
-		wrapTo(&b, "Who acts: ", 10, who+".")
+		readable.WrapTo(&b, "Who acts: ", 10, who+".")
 	}
 	n.writeDiskFault(&b)
 	merged := n.writeIsolated(&b)
@@ -114,9 +113,9 @@ func (n NodeReport) summary(level detail) string {
 		if n.Disk.Is(KeyFullSoon) {
 			disk = "WARNING: " + disk
 		}
-		field(&b, "disk", disk)
+		readable.Field(&b, "disk", disk)
 	}
-	field(&b, "runtime", n.Runtime.line())
+	readable.Field(&b, "runtime", n.Runtime.line())
 	n.Sweep.writeNode(&b)
 	n.writeIncidents(&b)
 	fmt.Fprintf(&b, "\nAll reports:\n  %s\nAll nodes compared (pullprobe-fleet):\n  %s\n", AllNodesCommand, FleetCommand)
@@ -128,7 +127,7 @@ func (n NodeReport) whoActs() string {
 	var parts []string
 	add := func(who string, pods int) {
 		if pods > 0 {
-			parts = append(parts, who+" ("+plural(pods, "pod")+")")
+			parts = append(parts, who+" ("+readable.Plural(pods, "pod")+")")
 		}
 	}
 	limited, limitedWho := n.limited()
@@ -189,7 +188,7 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 			fmt.Fprintln(w, "(From here without why and fix: report.json and the Events on the pods have them.)")
 		case shown < level.fixes && here > cut:
 			cut = here
-			wrapTo(w, "", 0, "(From here without "+strings.Join(partNames[:cut], ", ")+": see the Events on the pods.)")
+			readable.WrapTo(w, "", 0, "(From here without "+strings.Join(partNames[:cut], ", ")+": see the Events on the pods.)")
 		}
 		if shown < level.fixes {
 			d.write(w, n.Time, n.withoutFault(beside, i), level.cutOf(shown))
@@ -263,7 +262,7 @@ func (n NodeReport) headline() string {
 		s = "1 pod is waiting for an image"
 	}
 	if reasons := n.reasons(); n.Stuck > 1 && reasons > 0 {
-		s += ", for " + plural(reasons, "reason")
+		s += ", for " + readable.Plural(reasons, "reason")
 	}
 	if registries := n.Sweep.headline(); registries != "" {
 		s += "; " + registries
@@ -307,11 +306,11 @@ func (n NodeReport) writeDiskFault(w io.Writer) {
 	if !n.diskFails() {
 		return
 	}
-	field(w, "disk", n.Disk.line())
+	readable.Field(w, "disk", n.Disk.line())
 	if !slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.Verdict.Cause == n.Disk.Cause }) {
 		p := StandIns()
 		p.Node, p.Disk = n.Node, cmp.Or(n.Disk.Evidence[KeyMount], p.Disk)
-		lines(w, "fix", p.Fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
+		readable.Lines(w, "fix", p.Fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
 	}
 }
 
@@ -363,12 +362,12 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 		}
 	}
 	fmt.Fprintf(w, "\n%s\n%s\n", v.Heading(), v.Title())
-	field(w, "why", n.whyIsolated(merged))
-	lines(w, "fix", v.Fix)
+	readable.Field(w, "why", n.whyIsolated(merged))
+	readable.Lines(w, "fix", v.Fix)
 	if len(pods) > 0 {
-		field(w, "pods", Abbreviate(pods))
+		readable.Field(w, "pods", readable.Abbreviate(pods))
 	}
-	field(w, "checked", Time(n.Sweep.Time))
+	readable.Field(w, "checked", readable.Time(n.Sweep.Time))
 	if len(pods) > 0 {
 		writeRetry(w, pods[0])
 	}
@@ -397,7 +396,7 @@ func (n NodeReport) whyIsolated(merged map[int]bool) string {
 		if more := all - len(names); more > 0 {
 			text += " and " + strconv.Itoa(more) + " more"
 		}
-		why = "this node cannot reach any of " + plural(all, "host") + " (" + text + ")"
+		why = "this node cannot reach any of " + readable.Plural(all, "host") + " (" + text + ")"
 	}
 	if c.Cause.Stage() == StageDNS {
 		why += ": " + c.Cause.Meaning()
@@ -449,40 +448,40 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 	d.writeHead(w, at)
 	d.writePods(w, has(partOthers))
 	if has(partImage) {
-		field(w, "image", d.Image)
+		readable.Field(w, "image", d.Image)
 	}
-	field(w, "why", v.Summary)
+	readable.Field(w, "why", v.Summary)
 	if v.Fix != "" {
-		lines(w, "fix", v.Fix)
+		readable.Lines(w, "fix", v.Fix)
 	}
 	if others := d.otherFixes(); others != "" && has(partOthers) {
-		field(w, "likewise", others)
+		readable.Field(w, "likewise", others)
 	}
 	if has(partConfirm) {
 		for _, s := range v.ToConfirm() {
-			lines(w, "to confirm", s)
+			readable.Lines(w, "to confirm", s)
 		}
 	}
 	if len(v.Because) > 0 && has(partEvidence) {
-		field(w, "evidence", strings.Join(v.Because, ", "))
+		readable.Field(w, "evidence", strings.Join(v.Because, ", "))
 	}
 	d.writeAlso(w)
 	for _, s := range noFault {
-		field(w, "no fault", s)
+		readable.Field(w, "no fault", s)
 	}
 	if not := d.notChecked(); not != "" && has(partEvidence) {
-		field(w, "not checked", not)
+		readable.Field(w, "not checked", not)
 	}
 	if has(partChecked) {
 		if !d.Time.IsZero() {
-			field(w, "checked", Time(d.Time))
+			readable.Field(w, "checked", readable.Time(d.Time))
 		}
 		if d.Pods != nil && d.Pods.NextTry.After(at) {
-			field(w, "next pull", "by the kubelet, "+When(d.Pods.NextTry, at))
+			readable.Field(w, "next pull", "by the kubelet, "+readable.When(d.Pods.NextTry, at))
 		}
 	}
 	if d.Pull != nil && has(partEvidence) {
-		field(w, "pull takes", d.Pull.String())
+		readable.Field(w, "pull takes", d.Pull.String())
 	}
 	if d.Pod != "" && has(partRetry) {
 		writeRetry(w, d.Pod)
@@ -498,11 +497,11 @@ func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
 		if at.Sub(d.Pods.Since) >= 12*time.Hour {
 			layout = "2006-01-02 15:04 UTC"
 		}
-		tail := plural(d.Pods.Count, "pod") + " since " + d.Pods.Since.UTC().Format(layout)
-		if gap := width - len(head) - len(tail); gap >= 2 {
+		tail := readable.Plural(d.Pods.Count, "pod") + " since " + d.Pods.Since.UTC().Format(layout)
+		if gap := readable.Width - len(head) - len(tail); gap >= 2 {
 			fmt.Fprintln(w, head+strings.Repeat(" ", gap)+tail)
 		} else {
-			fmt.Fprintf(w, "%s\n%*s\n", head, width, tail)
+			fmt.Fprintf(w, "%s\n%*s\n", head, readable.Width, tail)
 		}
 		return
 	}
@@ -525,25 +524,25 @@ func (d Diagnosis) writePods(w io.Writer, others bool) {
 		if d.Pods != nil && len(d.Pods.Owners) == 1 && d.Pods.Owners[0].Name != NoOwner {
 			text += " of " + d.Pods.Owners[0].Name
 		}
-		field(w, "pod", text)
+		readable.Field(w, "pod", text)
 		return
 	case !others:
-		field(w, "pods", d.Pod+container+" and "+plural(d.Pods.Count-1, "other"))
+		readable.Field(w, "pods", d.Pod+container+" and "+readable.Plural(d.Pods.Count-1, "other"))
 		return
 	}
 	var owners []string
 	for _, o := range d.Pods.Owners[:min(3, len(d.Pods.Owners))] {
 		if o.Name == NoOwner {
-			owners = append(owners, plural(o.Pods, "pod")+" without an owner")
+			owners = append(owners, readable.Plural(o.Pods, "pod")+" without an owner")
 		} else {
-			owners = append(owners, o.Name+" ("+plural(o.Pods, "pod")+")")
+			owners = append(owners, o.Name+" ("+readable.Plural(o.Pods, "pod")+")")
 		}
 	}
 	text := strings.Join(owners, ", ")
 	if more := len(d.Pods.Owners) + d.Pods.Omitted - len(owners); more > 0 {
 		text += " and " + strconv.Itoa(more) + " more"
 	}
-	field(w, "pods", fmt.Sprintf("%s in %s: %s%s and %s", text, namespace, name, container, plural(d.Pods.Count-1, "other")))
+	readable.Field(w, "pods", fmt.Sprintf("%s in %s: %s%s and %s", text, namespace, name, container, readable.Plural(d.Pods.Count-1, "other")))
 }
 
 // otherFixes returns for which other owners the fix is the same with their own names.
@@ -560,15 +559,7 @@ func (d Diagnosis) otherFixes() string {
 	if len(names) == 0 {
 		return ""
 	}
-	return Abbreviate(names) + " (each command is in the Event on the pod, and in report.json)"
-}
-
-// plural returns a number with a noun in the right form.
-func plural(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return strconv.Itoa(n) + " " + noun
+	return readable.Abbreviate(names) + " (each command is in the Event on the pod, and in report.json)"
 }
 
 func joinCauses(causes []Cause) string {
@@ -590,7 +581,7 @@ func (v Verdict) ToConfirm() []string {
 // writeAlso writes a line for each other cause.
 func (d Diagnosis) writeAlso(w io.Writer) {
 	for _, text := range d.AlsoFound() {
-		field(w, "also", text)
+		readable.Field(w, "also", text)
 	}
 }
 
@@ -621,7 +612,7 @@ func (d Diagnosis) AlsoFound() []string {
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that
 // it can be copied.
 func writeRetry(w io.Writer, pod string) {
-	fmt.Fprintf(w, labelFormat+"%s\n", "retry", RetryCommand(pod))
+	fmt.Fprintf(w, readable.LabelFormat+"%s\n", "retry", RetryCommand(pod))
 }
 
 // notChecked lists the checks that were not made although no other check blocked
@@ -641,56 +632,6 @@ func (d Diagnosis) notChecked() string {
 		}
 	}
 	return strings.Join(out, "; ")
-}
-
-// labelFormat indents a label and pads it to the longest, "not checked".
-const labelFormat = "  %-11s  "
-
-// field writes a labelled text, wrapped with a hanging indent. It does not break
-// words longer than a line: they are names to be copied.
-func field(w io.Writer, label, text string) {
-	wrap(w, fmt.Sprintf(labelFormat, label), text)
-}
-
-// lines writes a labelled text that may have several lines. A command is not wrapped, so
-// that it can be copied.
-func lines(w io.Writer, label, text string) {
-	linesAfter(w, fmt.Sprintf(labelFormat, label), text)
-}
-
-// linesAfter writes the lines of a text after a head, as [lines] does.
-func linesAfter(w io.Writer, head, text string) {
-	for line := range strings.SplitSeq(text, "\n") {
-		if IsCommand(line) {
-			fmt.Fprintln(w, head+line)
-		} else {
-			wrap(w, head, line)
-		}
-		head = strings.Repeat(" ", len(head))
-	}
-}
-
-// wrap writes a text after a head, in lines that are indented as far as the head
-// reaches.
-func wrap(w io.Writer, head, text string) { wrapTo(w, head, len(head), text) }
-
-// wrapTo writes a text after a head, with the following lines indented.
-func wrapTo(w io.Writer, head string, indent int, text string) {
-	line, col, first := head, len(head), true
-	for word := range strings.FieldsSeq(text) {
-		if !first && col+1+len(word) > width {
-			fmt.Fprintln(w, line)
-			line, col, first = strings.Repeat(" ", indent), indent, true
-		}
-		if !first {
-			line += " "
-			col++
-		}
-		line += word
-		col += len(word)
-		first = false
-	}
-	fmt.Fprintln(w, strings.TrimRight(line, " "))
 }
 
 // Worst returns the verdict that represents a node: the most severe fault, and of

@@ -12,7 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/pullprobe/pullprobe/host"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 const (
@@ -74,12 +74,12 @@ func (e *ConfigError) Error() string { return e.File + ": " + e.reason() }
 func (e *ConfigError) reason() string {
 	if syntax, ok := errors.AsType[*toml.DecodeError](e.Err); ok {
 		row, col := syntax.Position()
-		return fmt.Sprintf("line %d, column %d: %s", row, col, report.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
+		return fmt.Sprintf("line %d, column %d: %s", row, col, readable.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
 	}
 	if file, ok := errors.AsType[*fs.PathError](e.Err); ok {
-		return report.Clean(file.Err.Error(), 60)
+		return readable.Clean(file.Err.Error(), 60)
 	}
-	return report.Clean(e.Err.Error(), 160)
+	return readable.Clean(e.Err.Error(), 160)
 }
 
 // unread reports whether the runtime may be able to read the file although this
@@ -247,7 +247,7 @@ func (c *Config) addImages(t map[string]any) error {
 		err = toml.Unmarshal(text, &section)
 	}
 	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok { // its position is not that in the file
-		return errors.New("the value of " + report.Clean(strings.Join(wrong.Key(), "."), 80) + " has the wrong type")
+		return errors.New("the value of " + readable.Clean(strings.Join(wrong.Key(), "."), 80) + " has the wrong type")
 	}
 	if err != nil {
 		return err

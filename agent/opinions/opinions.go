@@ -18,6 +18,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Store holds the last answers. A reflector feeds it.
@@ -164,7 +165,7 @@ func imageKey(i nodefacts.Sighting) string {
 func imageCheck(i nodefacts.Sighting, now time.Time) report.Check {
 	c := report.Check{
 		ID: report.IDImageElsewhere, Kind: report.KindElsewhere, Target: i.Image, Outcome: report.Pass,
-		Summary: report.Abbreviate(slices.Clone(i.Which)) + " found " + i.Image + " at " + strings.Join(i.Found, ", "),
+		Summary: readable.Abbreviate(slices.Clone(i.Which)) + " found " + i.Image + " at " + strings.Join(i.Found, ", "),
 		Evidence: map[string]string{
 			report.KeyFoundAt: strings.Join(i.Found, ", "),
 			report.KeyWhich:   strings.Join(i.Which, ", "),
@@ -210,7 +211,7 @@ func Check(o nodefacts.Opinion, now time.Time) report.Check {
 	}
 	c.Summary = fmt.Sprintf("%d of %d other nodes get through to %s", o.Reached, o.Asked, o.Host)
 	if len(o.Which) > 0 {
-		c.Summary += ": " + report.Abbreviate(slices.Clone(o.Which))
+		c.Summary += ": " + readable.Abbreviate(slices.Clone(o.Which))
 	}
 	if len(o.SetsApart) > 0 {
 		c.Summary += "; those that fail are set apart by " + strings.Join(o.SetsApart, ", ")

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // announcer logs what a sweep has changed, and emits Events.
@@ -62,11 +63,11 @@ func (a announcer) change(c hostChange, quiet bool) {
 	case startedFlapping:
 		e.Reason, e.Warning = "RegistryFlapping", true
 		e.Message = r.Host + " is flapping: " + strconv.Itoa(flapChanges) + " changes within an hour, now " + string(r.State) +
-			"; no Events until stable for " + report.Duration(flapQuiet)
+			"; no Events until stable for " + readable.Duration(flapQuiet)
 		a.log.Warn("registry is flapping", fields...)
 	case stabilized:
 		e.Reason, e.Warning = "RegistryStable", r.State.Bad()
-		e.Message = r.Host + " has been " + string(r.State) + " since " + report.Time(r.Since)
+		e.Message = r.Host + " has been " + string(r.State) + " since " + readable.Time(r.Since)
 		a.log.Info("registry is stable again", fields...)
 	}
 	// A host that does not exist is not this node's matter: it is in the Events on the pods.

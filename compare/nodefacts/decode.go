@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // How many of each a reader takes over from one node.
@@ -269,5 +270,5 @@ func word(s string, limit int) string {
 			return r
 		}
 		return '?'
-	}, report.Clean(s, limit))
+	}, readable.Clean(s, limit))
 }

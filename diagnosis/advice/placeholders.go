@@ -10,6 +10,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Fill fills the {names} of a template by what is known of a verdict.
@@ -97,7 +98,7 @@ func fillFromDecidingCheck(p *report.Placeholders, because report.Check) {
 	if after := because.Evidence[report.KeyRetryAfter]; strings.Contains(after, " ") { // a date
 		p.Resets = "until " + after
 	} else if seconds, err := strconv.Atoi(after); err == nil {
-		p.Resets = report.Duration(time.Duration(seconds) * time.Second)
+		p.Resets = readable.Duration(time.Duration(seconds) * time.Second)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Host is one host of the control set, as it was last checked.
@@ -54,21 +55,21 @@ func Check(hosts []Host, excludingTarget bool, now time.Time) report.Check {
 	switch {
 	case len(s.answered) > 0:
 		c.Outcome = report.Pass
-		c.Evidence[report.KeyHosts] = report.Abbreviate(s.answered)
+		c.Evidence[report.KeyHosts] = readable.Abbreviate(s.answered)
 		which := "hosts"
 		if excludingTarget {
 			which = "other hosts"
 		}
-		c.Summary = fmt.Sprintf("this node reaches %d of %d %s: %s", len(s.answered), all, which, report.Abbreviate(s.answered))
+		c.Summary = fmt.Sprintf("this node reaches %d of %d %s: %s", len(s.answered), all, which, readable.Abbreviate(s.answered))
 	case !strong && !weak:
 		c.Summary = "too few known hosts to tell a registry outage from a node outage; add some with --control"
 	default:
 		c.Outcome, c.Cause = report.Fail, shared(s.causes)
-		c.Evidence[report.KeyHosts] = report.Abbreviate(s.silent)
+		c.Evidence[report.KeyHosts] = readable.Abbreviate(s.silent)
 		if !strong {
 			c.Evidence[report.KeyWeak] = report.True
 		}
-		c.Summary = fmt.Sprintf("this node cannot reach any of %d hosts (%s)", len(s.silent), report.Abbreviate(s.silent))
+		c.Summary = fmt.Sprintf("this node cannot reach any of %d hosts (%s)", len(s.silent), readable.Abbreviate(s.silent))
 	}
 	return c
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/view"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // askTimeout is how long ask waits: the agent answers within seconds.
@@ -212,7 +212,7 @@ func (r *reader) answerInEvents(ctx context.Context, pod *corev1.Pod, before []w
 func (r *reader) whyNoAnswer(pod *corev1.Pod, timeout time.Duration) error {
 	ctx, stop := context.WithTimeout(context.Background(), completeTimeout)
 	defer stop()
-	text := fmt.Sprintf("no answer from node %s within %s", pod.Spec.NodeName, report.Duration(timeout))
+	text := fmt.Sprintf("no answer from node %s within %s", pod.Spec.NodeName, readable.Duration(timeout))
 	agent, err := r.Agent(ctx, pod.Spec.NodeName)
 	switch {
 	case cluster.Denied(err):

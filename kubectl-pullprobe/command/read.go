@@ -15,6 +15,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/view"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // reader reads what is known of pods, and notes what the caller may not read.
@@ -107,7 +108,7 @@ func (r *reader) checked(x cluster.Report) *report.NodeReport {
 		at = x.Written
 	}
 	if age := r.now.Sub(at); age > cluster.Silent {
-		r.limits.Add(fmt.Sprintf("the report of node %s is %s old: its agent is silent (kubectl pullprobe doctor)", x.Node, report.Roughly(age)))
+		r.limits.Add(fmt.Sprintf("the report of node %s is %s old: its agent is silent (kubectl pullprobe doctor)", x.Node, readable.Roughly(age)))
 	}
 	return x.Content
 }
@@ -124,7 +125,7 @@ func (r *reader) noteNodes(cases []waiting.Case, reports map[string]*report.Node
 		}
 	}
 	if len(missing) > 0 {
-		r.limits.Add("there is no report of " + report.Abbreviate(missing) + ": " + noAgent)
+		r.limits.Add("there is no report of " + readable.Abbreviate(missing) + ": " + noAgent)
 	}
 }
 

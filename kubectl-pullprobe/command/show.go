@@ -14,7 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/view"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // showOptions are the flags of the root command.
@@ -289,7 +289,7 @@ func (a *App) watchPods(ctx context.Context, o showOptions, namespace string) er
 				fmt.Fprintln(a.Out)
 			}
 			if o.output == "" || o.output == "wide" {
-				fmt.Fprintf(a.Out, "%s\n\n", report.Time(r.now))
+				fmt.Fprintf(a.Out, "%s\n\n", readable.Time(r.now))
 			}
 			if err := a.writeOverview(all, o, r.limits); err != nil {
 				return err

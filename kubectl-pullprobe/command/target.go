@@ -17,7 +17,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/cluster"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // target is what a POD or TYPE/NAME of the arguments is.
@@ -85,7 +85,7 @@ func (a *App) podNotFound(ctx context.Context, r *reader, namespace, name string
 	}
 	text := fmt.Sprintf("pod %q not found in namespace %q", name, namespace)
 	if others := r.NamespacesOf(ctx, name, namespace); len(others) > 0 {
-		return fmt.Errorf("%s; namespace %s has one: add -n %s", text, report.Abbreviate(others), others[0])
+		return fmt.Errorf("%s; namespace %s has one: add -n %s", text, readable.Abbreviate(others), others[0])
 	}
 	reports, errReports := r.Reports(ctx, r.limits)
 	if errReports != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/view"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // waitTimeout is how long wait waits by default.
@@ -200,7 +201,7 @@ func (a *App) writeStuck(r *reader, t *target, now rollout, timeout time.Duratio
 	if code != ExitFault {
 		code = ExitUnknown
 		text.Blank()
-		head := fmt.Sprintf("%s is not ready after %s.", t.name, report.Duration(timeout))
+		head := fmt.Sprintf("%s is not ready after %s.", t.name, readable.Duration(timeout))
 		if now.failed {
 			head = fmt.Sprintf("%s has failed.", t.name)
 		}
@@ -255,7 +256,7 @@ func writeConditions(text *screen.Text, o *unstructured.Unstructured) {
 		status, _ := c["status"].(string)
 		message, _ := c["message"].(string)
 		if (kind == "ReplicaFailure" && status == "True") || (kind == "Progressing" && status == "False") {
-			text.Field("condition", kind+": "+report.Clean(message, 300))
+			text.Field("condition", kind+": "+readable.Clean(message, 300))
 		}
 	}
 }

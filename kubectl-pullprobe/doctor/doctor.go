@@ -15,6 +15,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/view"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Check is one thing that is well or not.
@@ -84,7 +85,7 @@ func daemonSet(i *cluster.Installation) []Check {
 	return out
 }
 
-func warning(e corev1.Event) string { return e.Reason + ": " + report.Clean(e.Message, maxMessage) }
+func warning(e corev1.Event) string { return e.Reason + ": " + readable.Clean(e.Message, maxMessage) }
 
 // maxMessage bounds a message of the cluster, in bytes.
 const maxMessage = 300
@@ -116,7 +117,7 @@ func agents(i *cluster.Installation) []Check {
 	for _, r := range order {
 		out = append(out, Check{
 			Part: cluster.PartAgents, Outcome: report.Fail, Fix: r.fix,
-			Summary: "the agent of " + report.Abbreviate(nodes[r]) + " " + r.text,
+			Summary: "the agent of " + readable.Abbreviate(nodes[r]) + " " + r.text,
 		})
 	}
 	return out
@@ -164,7 +165,7 @@ func runtimes(i *cluster.Installation) []Check {
 	out := make([]Check, 0, len(order))
 	for _, text := range order {
 		out = append(out, Check{
-			Part: partRuntime, Outcome: report.Fail, Summary: report.Abbreviate(nodes[text]) + ": " + text,
+			Part: partRuntime, Outcome: report.Fail, Summary: readable.Abbreviate(nodes[text]) + ": " + text,
 			Fix: "if the socket is elsewhere on these nodes: docs/setups.md",
 		})
 	}
@@ -194,7 +195,7 @@ func reports(i *cluster.Installation, now time.Time) []Check {
 		out = append(out, missingReports(i, missing))
 	}
 	if len(silent) > 0 {
-		out = append(out, fail(report.Abbreviate(silent)+": the report is old, its agent is silent",
+		out = append(out, fail(readable.Abbreviate(silent)+": the report is old, its agent is silent",
 			"read the logs of the agent: kubectl logs -n "+i.Home+" -l app.kubernetes.io/name=pullprobe"))
 	}
 	for _, r := range i.Reports {
@@ -224,12 +225,12 @@ func missingReports(i *cluster.Installation, nodes []string) Check {
 	}
 	if len(withAgent) > 0 {
 		return Check{
-			Part: cluster.PartReports, Outcome: report.Fail, Summary: report.Abbreviate(withAgent) + ": there is an agent, but no report",
+			Part: cluster.PartReports, Outcome: report.Fail, Summary: readable.Abbreviate(withAgent) + ": there is an agent, but no report",
 			Fix: "read its logs: kubectl logs -n " + i.Home + " -l app.kubernetes.io/name=pullprobe",
 		}
 	}
 	return Check{
-		Part: cluster.PartReports, Outcome: report.Skipped, Summary: report.Abbreviate(nodes) + ": no agent, so no report",
+		Part: cluster.PartReports, Outcome: report.Skipped, Summary: readable.Abbreviate(nodes) + ": no agent, so no report",
 		Fix: "if one is to run there, check nodeSelector and tolerations of the DaemonSet",
 	}
 }
@@ -259,7 +260,7 @@ func versions(i *cluster.Installation, plugin string) []Check {
 		c.Outcome = report.Skipped
 		var parts []string
 		for _, v := range order {
-			parts = append(parts, v+" on "+report.Abbreviate(nodes[v]))
+			parts = append(parts, v+" on "+readable.Abbreviate(nodes[v]))
 		}
 		c.Summary = "the agents have several versions: " + strings.Join(parts, "; ")
 	}
@@ -289,7 +290,7 @@ func fleet(i *cluster.Installation) []Check {
 		c.Summary = fmt.Sprintf("%s: none of %s is ready", d.Name, screen.Plural(wanted(d), "replica"))
 		for _, x := range d.Status.Conditions {
 			if x.Type == appsv1.DeploymentReplicaFailure && x.Status == corev1.ConditionTrue {
-				c.Summary += "; " + report.Clean(x.Message, maxMessage)
+				c.Summary += "; " + readable.Clean(x.Message, maxMessage)
 				c.Fix = fixFor(x.Message)
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/view"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Input is what a page shows.
@@ -110,11 +111,11 @@ type cell struct{ Class, Mark, Text string }
 
 func newContent(in Input) content {
 	c := content{
-		Title: "Image pulls", At: report.Time(in.Overview.Now), Headline: in.Overview.Headline(), Notes: in.Notes,
+		Title: "Image pulls", At: readable.Time(in.Overview.Now), Headline: in.Overview.Headline(), Notes: in.Notes,
 		Matrix: newMatrix(in.All, in.Overview.Now),
 	}
 	if in.Context != "" {
-		c.Title += " in " + report.Sanitize(in.Context)
+		c.Title += " in " + readable.Sanitize(in.Context)
 	}
 	groups := waiting.Groups(in.Overview.Cases)
 	for _, g := range groups {
@@ -158,7 +159,7 @@ func newGroup(in Input, g waiting.Group) group {
 	if nodes := g.Nodes(); len(nodes) <= maxNodes {
 		add("nodes", strings.Join(nodes, ", "))
 	} else {
-		add("nodes", report.Abbreviate(nodes)) // the list of pods has them
+		add("nodes", readable.Abbreviate(nodes)) // the list of pods has them
 	}
 	add("to confirm", v.ToConfirm()...)
 	add("elsewhere", view.Elsewhere(first, in.All)...)
@@ -166,14 +167,14 @@ func newGroup(in Input, g waiting.Group) group {
 		add("also", first.Diagnosis.AlsoFound()...)
 		for _, s := range view.Ladder(*first.Diagnosis) {
 			mark := screen.Style{}.Mark(s.Outcome)
-			out.Steps = append(out.Steps, step{outcomeClass(s.Outcome), mark, s.Outcome.String(), s.What, s.Took, report.Sanitize(s.Result)})
+			out.Steps = append(out.Steps, step{outcomeClass(s.Outcome), mark, s.Outcome.String(), s.What, s.Took, readable.Sanitize(s.Result)})
 		}
 	}
 	if !first.At.IsZero() {
-		add("checked", report.Time(first.At))
+		add("checked", readable.Time(first.At))
 	}
 	for _, c := range g.Cases[:min(maxPods, len(g.Cases))] {
-		since := report.Roughly(max(0, in.Overview.Now.Sub(c.Since)))
+		since := readable.Roughly(max(0, in.Overview.Now.Sub(c.Since)))
 		out.Pods = append(out.Pods, waitingPod{c.Namespace + "/" + c.Pod, c.Container, c.Node, c.Image, since})
 	}
 	return out
@@ -182,8 +183,8 @@ func newGroup(in Input, g waiting.Group) group {
 // linesOf returns the lines of a text. Control characters go: a report is the claim of its node.
 func linesOf(text string) (out []line) {
 	for l := range strings.SplitSeq(text, "\n") {
-		if l = report.Sanitize(l); l != "" {
-			out = append(out, line{l, report.IsCommand(l)})
+		if l = readable.Sanitize(l); l != "" {
+			out = append(out, line{l, readable.IsCommand(l)})
 		}
 	}
 	return out
@@ -191,7 +192,7 @@ func linesOf(text string) (out []line) {
 
 func newFinding(f compare.Finding) finding {
 	lines := strings.Split(strings.TrimRight(f.Text(), "\n"), "\n")
-	out := finding{Class: classOf(f.Fault), Head: report.Sanitize(lines[0]), Text: f.Summary}
+	out := finding{Class: classOf(f.Fault), Head: readable.Sanitize(lines[0]), Text: f.Summary}
 	for _, l := range lines[min(2, len(lines)):] {
 		out.Rest = append(out.Rest, linesOf(l)...)
 	}

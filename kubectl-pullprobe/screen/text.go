@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Text is text for people that grows line by line. What comes from the cluster loses control
@@ -85,7 +86,7 @@ func (t *Text) Lines(label, text string) {
 	head := fmt.Sprintf(labelFormat, label)
 	indent := strings.Repeat(" ", len(head))
 	for line := range strings.SplitSeq(text, "\n") {
-		if report.IsCommand(line) {
+		if readable.IsCommand(line) {
 			t.Line("%s%s", head, t.printable(line))
 		} else {
 			t.wrap(head, indent, line)
@@ -137,7 +138,7 @@ func (t *Text) wrapAfter(head string, taken int, indent, text string) {
 // printable returns a text as it may be shown: one line without control characters, and of
 // ASCII characters if the style asks for it.
 func (s Style) printable(text string) string {
-	text = report.Sanitize(text)
+	text = readable.Sanitize(text)
 	if !s.ASCII {
 		return text
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Detail is one group of containers that wait, with all that is known.
@@ -34,7 +35,7 @@ func (d Detail) Write(t *screen.Text) {
 	}
 	t.Field("pod", pod)
 	if g.Pods() > 1 {
-		t.Field("nodes", report.Abbreviate(g.Nodes()))
+		t.Field("nodes", readable.Abbreviate(g.Nodes()))
 	}
 	t.Field("image", images(g))
 	t.Field("why", Why(g))
@@ -75,13 +76,13 @@ func sourceOf(c waiting.Case) string {
 // writeTimes adds when the verdict was reached, and when the kubelet tries again.
 func (d Detail) writeTimes(t *screen.Text, c waiting.Case) {
 	if !c.At.IsZero() {
-		t.Field("checked", report.When(c.At, d.Now))
+		t.Field("checked", readable.When(c.At, d.Now))
 	}
 	if c.Diagnosis == nil {
 		return
 	}
 	if p := c.Diagnosis.Pods; p != nil && p.NextTry.After(d.Now) {
-		t.Field("next pull", "by the kubelet, "+report.When(p.NextTry, d.Now))
+		t.Field("next pull", "by the kubelet, "+readable.When(p.NextTry, d.Now))
 	}
 	if c.Diagnosis.Pull != nil {
 		t.Field("pull takes", c.Diagnosis.Pull.String())
@@ -125,7 +126,7 @@ func Ladder(d report.Diagnosis) (out []Step) {
 		}
 		took := ""
 		if c.Duration > 0 {
-			took = report.Duration(time.Duration(c.Duration))
+			took = readable.Duration(time.Duration(c.Duration))
 		}
 		out = append(out, Step{c.Outcome, string(c.Kind), took, text})
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/cluster"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Elsewhere returns what the other nodes see of a case's image and host, in the text of the
@@ -40,10 +40,10 @@ func Elsewhere(c waiting.Case, all cluster.Comparison) (out []string) {
 		}
 	}
 	if len(bad) > 0 {
-		out = append(out, fmt.Sprintf("the same on %s", report.Abbreviate(bad)))
+		out = append(out, fmt.Sprintf("the same on %s", readable.Abbreviate(bad)))
 	}
 	if len(good) > 0 {
-		out = append(out, fmt.Sprintf("%s can pull this image", report.Abbreviate(good)))
+		out = append(out, fmt.Sprintf("%s can pull this image", readable.Abbreviate(good)))
 	}
 	return out
 }

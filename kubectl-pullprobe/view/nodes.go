@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/cluster"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // NodeRow is one node in the list of nodes.
@@ -163,7 +164,7 @@ func ago(at, now time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return report.Roughly(max(0, now.Sub(at))) + " ago"
+	return readable.Roughly(max(0, now.Sub(at))) + " ago"
 }
 
 // writeFindings adds the findings that a filter keeps, in the text of the comparison.
@@ -187,7 +188,7 @@ func WriteFinding(t *screen.Text, f compare.Finding) {
 			t.Head(f.Fault, line, since(f))
 		case i == 1 || len(line) < labelWidth || !strings.HasPrefix(line, "  "):
 			t.Indented("  ", "  ", line)
-		case report.IsCommand(strings.TrimSpace(line[labelWidth:])):
+		case readable.IsCommand(strings.TrimSpace(line[labelWidth:])):
 			t.Line("%s", line)
 		default:
 			t.Indented(line[:labelWidth], strings.Repeat(" ", labelWidth), line[labelWidth:])
@@ -199,7 +200,7 @@ func since(f compare.Finding) string {
 	if f.Since.IsZero() {
 		return ""
 	}
-	return "since " + report.Time(f.Since)
+	return "since " + readable.Time(f.Since)
 }
 
 // WriteSummary adds the summary of a node's report as its agent wrote it, in color.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Overview is the pods that wait for an image.
@@ -73,7 +73,7 @@ func (o Overview) writeGroup(t *screen.Text, g waiting.Group) {
 	v := g.Verdict
 	t.Head(v.Fault, v.Title(), o.Extent(g))
 	t.Field("pods", podsOf(g, o.Namespace))
-	t.Field("nodes", report.Abbreviate(g.Nodes()))
+	t.Field("nodes", readable.Abbreviate(g.Nodes()))
 	t.Field("image", images(g))
 	t.Field("why", Why(g))
 	t.Lines("fix", v.Fix)
@@ -91,7 +91,7 @@ func (o Overview) Extent(g waiting.Group) string {
 	default:
 		out += " on " + screen.Plural(nodes, "node")
 	}
-	return out + ", " + report.Roughly(max(0, o.Now.Sub(g.Since())))
+	return out + ", " + readable.Roughly(max(0, o.Now.Sub(g.Since())))
 }
 
 // maxOwners is how many owners of a group are named.
@@ -128,7 +128,7 @@ func podsOf(g waiting.Group, namespace string) string {
 
 // images names the images of a group.
 func images(g waiting.Group) string {
-	return report.Abbreviate(g.Images())
+	return readable.Abbreviate(g.Images())
 }
 
 // Why returns what is wrong.
@@ -146,7 +146,7 @@ func writeLikewise(t *screen.Text, g waiting.Group) {
 		names = append(names, c.Pod)
 	}
 	if len(names) > 0 {
-		t.Field("likewise", report.Abbreviate(names)+" (kubectl pullprobe POD shows the command of each)")
+		t.Field("likewise", readable.Abbreviate(names)+" (kubectl pullprobe POD shows the command of each)")
 	}
 }
 
@@ -172,7 +172,7 @@ func (o Overview) WritePods(t *screen.Text, wide bool) {
 
 func (o Overview) podRow(t *screen.Text, c waiting.Case, wide bool) []screen.Cell {
 	v := c.Verdict
-	row := screen.Cells(c.Pod, string(v.Cause), c.Node, report.Roughly(max(0, o.Now.Sub(c.Since))), string(v.Fault))
+	row := screen.Cells(c.Pod, string(v.Cause), c.Node, readable.Roughly(max(0, o.Now.Sub(c.Since))), string(v.Fault))
 	row[1].Paint = func(s string) string { return t.Fault(v.Fault, s) }
 	if wide {
 		row = append(row, screen.Cells(sure(c), c.Container, c.Image)...)

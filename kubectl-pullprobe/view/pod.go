@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // State is what a pod does that does not wait for an image.
@@ -48,7 +48,7 @@ func withMessage(text, reason, message string) string {
 		text += " (" + reason + ")"
 	}
 	if message != "" {
-		text += ": " + report.Clean(message, 300)
+		text += ": " + readable.Clean(message, 300)
 	}
 	return text
 }

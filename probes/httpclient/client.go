@@ -19,6 +19,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -149,7 +150,7 @@ func (c *Client) Blocked(hostport, scheme string) error {
 	if reason == "" {
 		return nil
 	}
-	return &connect.BlockedError{Reason: report.Clean(name, 80) + " is " + string(reason)}
+	return &connect.BlockedError{Reason: readable.Clean(name, 80) + " is " + string(reason)}
 }
 
 // dialContext connects to the transport's target: the host's checked address, the

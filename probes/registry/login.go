@@ -14,6 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/logins"
 	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // attempt is the request for the manifest with one login.
@@ -103,14 +104,14 @@ func (c *manifestCheck) answerOf(a attempt, token *tokens.Result) credentials.An
 func (c *manifestCheck) remembered(old credentials.Rejection, cred credentials.Credential) (attempt, *tokens.Result) {
 	a := attempt{by: httpclient.Login{Cred: cred, IsToken: c.challenge.Bearer}, rank: 1}
 	facts := evidence.Facts{report.KeyRemembered: report.True, report.KeyNotBefore: old.Until.UTC().Format(time.RFC3339)}
-	until := "to avoid a locked account, these credentials are not sent again before " + report.Time(old.Until) + "; others are sent at once"
+	until := "to avoid a locked account, these credentials are not sent again before " + readable.Time(old.Until) + "; others are sent at once"
 	var token *tokens.Result
 	switch answer := old.Answer; {
 	case answer.About != c.about():
 		a.check = report.Check{
 			Outcome: report.Fail, Cause: report.CredentialsRejected, Evidence: facts,
 			Summary: c.session.host.Name() + ", or its token service, rejected these credentials for another image at " +
-				report.Time(old.At) + "; " + until,
+				readable.Time(old.At) + "; " + until,
 		}
 	case c.challenge.Bearer:
 		token = &tokens.Result{
@@ -127,7 +128,7 @@ func (c *manifestCheck) remembered(old credentials.Rejection, cred credentials.C
 		a.check = report.Check{Outcome: report.Fail, Cause: answer.Cause, Summary: answer.Summary, Evidence: maps.Clone(answer.Facts)}
 	}
 	if old.Answer.About == c.about() {
-		a.check.Summary += " (answered at " + report.Time(old.At) + "; " + until + ")"
+		a.check.Summary += " (answered at " + readable.Time(old.At) + "; " + until + ")"
 		facts[report.KeyAnsweredAt] = old.At.UTC().Format(time.RFC3339)
 		for key, value := range facts {
 			a.check.Evidence = evidence.With(a.check.Evidence, key, value)
@@ -267,6 +268,6 @@ func (a *attempt) markExpired() bool {
 		return false
 	}
 	a.check.Cause = report.CredentialsExpired
-	a.check.Summary = "the credentials expired on " + report.Time(until) + "; " + a.check.Summary
+	a.check.Summary = "the credentials expired on " + readable.Time(until) + "; " + a.check.Summary
 	return true
 }

@@ -6,7 +6,7 @@ import (
 
 	"testing"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 func TestDistance(t *testing.T) {
@@ -93,7 +93,7 @@ func FuzzTags(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tag, list string) {
 		meant, near := Tags(tag, strings.Split(list, "\n"))
 		for _, tag := range append(meant, near...) {
-			if len(tag) > maxName || report.Clean(tag, maxName) != tag {
+			if len(tag) > maxName || readable.Clean(tag, maxName) != tag {
 				t.Errorf("tag %q", tag)
 			}
 		}
