@@ -37,7 +37,8 @@ func decodeResponse(data []byte, apiVersion string, strictly bool) (response, *P
 	var r response
 	strict, err := kjson.UnmarshalStrict(data, &r)
 	switch {
-	case err != nil, len(strict) > 0 && strictly, r.Kind != "CredentialProviderResponse", r.CacheDuration != nil && r.CacheDuration.Duration < 0:
+	case err != nil, len(strict) > 0 && strictly, r.Kind != "CredentialProviderResponse",
+		r.CacheDuration != nil && r.CacheDuration.Duration < 0:
 		return response{}, &ProviderError{Kind: "garbage", Reason: "its output is not a valid CredentialProviderResponse"}
 	case !slices.Contains(cacheKeyTypes, r.CacheKeyType):
 		return response{}, &ProviderError{Kind: "cacheKeyType", Reason: "its cacheKeyType is not Image, Registry or Global"}

@@ -51,11 +51,15 @@ func allRules() ruleSet {
 			verdictsOfAClearPath(),
 			verdictsOfTheMessage(),
 		),
-		causes:      slices.Concat(causesOfAnonymity(), causesInAnswers(), causesInLostLogins(), causesOnTheNetwork(), causesInMirrors()),
+		causes: slices.Concat(
+			causesOfAnonymity(), causesInAnswers(), causesInLogins(), causesInLostLogins(), causesOnTheNetwork(), causesInSettings(), causesInMirrors(),
+		),
 		confidences: confidenceRules(),
 		weaknesses:  allWeaknesses(),
 		rivalries:   allRivalries(),
-		faults:      slices.Concat(faultsOnTheNetwork(), faultsByOtherNodes(), faultsOfHosts(), faultsInTrust(), faultsInAnswers()),
+		faults: slices.Concat(
+			faultsOnTheNetwork(), faultsByOtherNodes(), faultsOfHosts(), faultsInTrust(), faultsInAnswers(), faultsInLogins(),
+		),
 	}
 }
 

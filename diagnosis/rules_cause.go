@@ -77,6 +77,12 @@ func causesInAnswers() []causeRule {
 			}
 			return o.WithRootCause(report.TokenServiceFailed).LikelyAtMost()
 		}},
+	}
+}
+
+// causesInLogins are what a refused or missing login means.
+func causesInLogins() []causeRule {
+	return []causeRule{
 		{"role-missing", "Azure answers 401 to a provider's login that has no role", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			notRun := e.causeFromKubelet(o) && e.Fact(report.IDCredentials, report.KeyProviderNotRun) != ""
 			byProvider := strings.HasPrefix(o.Check.Evidence[report.KeyUsedCredential], "provider ") || notRun
@@ -138,8 +144,7 @@ func causesInAnswers() []causeRule {
 	}
 }
 
-// causesOnTheNetwork trace names, addresses, certificates, and settings that
-// change where the runtime connects to.
+// causesOnTheNetwork trace names and addresses.
 func causesOnTheNetwork() []causeRule {
 	return []causeRule{
 		{"resolver-wrong-answer", "a resolver returns an address that is not the registry's", wrongAnswer},
@@ -183,6 +188,12 @@ func causesOnTheNetwork() []causeRule {
 			}
 			return o
 		}},
+	}
+}
+
+// causesInSettings trace certificates and settings that change where the runtime connects to.
+func causesInSettings() []causeRule {
+	return []causeRule{
 		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			intercepted := o.Check.Evidence[report.KeyInterceptor] != "" || o.Check.Evidence[report.KeySCT] == "false"
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyPublicRegistry) || !intercepted {

@@ -47,7 +47,8 @@ func confidenceRules() []confidenceRule {
 			_ *evaluation, _ report.Verdict, o facts.Obstacle,
 		) (string, bool) {
 			at := o.Check.Evidence
-			return "check whether repository " + strconv.Quote(at[report.KeySuggestRepository]) + " is meant: in a name this short, another letter may be another image",
+			return "check whether repository " + strconv.Quote(at[report.KeySuggestRepository]) +
+					" is meant: in a name this short, another letter may be another image",
 				at[report.KeyShortName] == report.True && o.RootCause() == report.RepositoryNotFound
 		}},
 		{"present-by-now", "the image was pulled to the node in the meantime", func(

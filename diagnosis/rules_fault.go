@@ -220,6 +220,13 @@ func faultsInAnswers() []faultRule {
 			}
 			return no, false
 		}},
+	}
+}
+
+// faultsInLogins decide by which credentials were used, and by what a message names.
+func faultsInLogins() []faultRule {
+	no := responsibility{}
+	return []faultRule{
 		{"provider-expected", "a provider of the node should have credentials", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			provider := cmp.Or(e.Fact(report.IDCredentials, report.KeyExpectedProvider), e.Fact(report.IDCredentials, report.KeyProviderNotRun))
 			c := o.RootCause()

@@ -108,7 +108,8 @@ func (r *reader) checked(x cluster.Report) *report.NodeReport {
 		at = x.Written
 	}
 	if age := r.now.Sub(at); age > cluster.Silent {
-		r.limits.Add(fmt.Sprintf("the report of node %s is %s old: its agent is silent (kubectl pullprobe doctor)", x.Node, readable.Roughly(age)))
+		r.limits.Add(fmt.Sprintf(
+			"the report of node %s is %s old: its agent is silent (kubectl pullprobe doctor)", x.Node, readable.Roughly(age)))
 	}
 	return x.Content
 }

@@ -18,7 +18,8 @@ type Event struct {
 
 // eventHead matches the beginning of an agent's Event: who must act, why, and how sure. Where
 // nothing is known, it is "undetermined" alone.
-var eventHead = regexp.MustCompile(`^([a-z-]+)(?: / ([A-Za-z]+) \((confirmed|seen|likely|undetermined|who must act is open)(?:; [a-z ]+)?\))?: `)
+var eventHead = regexp.MustCompile(`^([a-z-]+)` +
+	`(?: / ([A-Za-z]+) \((confirmed|seen|likely|undetermined|who must act is open)(?:; [a-z ]+)?\))?: `)
 
 // eventPart matches the labels of the parts below it. No text of an agent's has one inside a line.
 var eventPart = regexp.MustCompile(`(?m)^(Who acts|Fix|To confirm|Checked)\b:? ?`)

@@ -244,7 +244,8 @@ func (c *Client) send(ctx context.Context, r Request) (*Reply, error) {
 		if err != nil {
 			return nil, err
 		}
-		rep.Dropped = rep.Dropped || away && r.By.Sent() && !r.By.follows(target) || (away || target.Scheme != "https") && len(c.host.Header) > 0 && !r.Plain
+		rep.Dropped = rep.Dropped || away && r.By.Sent() && !r.By.follows(target) ||
+			(away || target.Scheme != "https") && len(c.host.Header) > 0 && !r.Plain
 		rep.Sent = time.Now()
 		resp, err := c.clientFor(req, target, rep.Hops).Do(req)
 		if err != nil {
