@@ -52,7 +52,8 @@ func allRules() ruleSet {
 			verdictsOfTheMessage(),
 		),
 		causes: slices.Concat(
-			causesOfAnonymity(), causesInAnswers(), causesInLogins(), causesInLostLogins(), causesOnTheNetwork(), causesInSettings(), causesInMirrors(),
+			causesOfAnonymity(), causesInAnswers(), causesInLogins(), causesInLostLogins(),
+			causesOnTheNetwork(), causesInSettings(), causesInMirrors(),
 		),
 		confidences: confidenceRules(),
 		weaknesses:  allWeaknesses(),
