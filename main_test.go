@@ -74,7 +74,8 @@ var imports = map[string][]string{
 	"agent/endpoint": {},
 
 	// Binaries of their own: nothing of them is in the agent's.
-	"fleet":                     {"report", "compare", "compare/nodefacts", "agent/endpoint", "agent/kube"},
+	"fleet":                     {"report", "compare", "compare/nodefacts", "fleet/nodetraits", "agent/endpoint", "agent/kube"},
+	"fleet/nodetraits":          {"compare"},
 	"fleet/cmd/pullprobe-fleet": {"fleet"},
 
 	"agent/config":   {"flags", "cri", "probes/guard", "examine"},

@@ -15,8 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
+	"github.com/pullprobe/pullprobe/fleet/nodetraits"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -166,21 +166,7 @@ func (w *watcher) usedOfNode(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	info := n.Status.NodeInfo
-	x := compare.NodeInfo{
-		Labels: n.Labels, Arch: info.Architecture, OSImage: info.OSImage, Kernel: info.KernelVersion, Kubelet: info.KubeletVersion,
-		Runtime: info.ContainerRuntimeVersion,
-	}
-	for _, a := range n.Status.Addresses {
-		switch a.Type {
-		case corev1.NodeInternalIP:
-			x.InternalIP = append(x.InternalIP, a.Address)
-		case corev1.NodeExternalIP:
-			x.ExternalIP = append(x.ExternalIP, a.Address)
-		default:
-		}
-	}
-	u := &usedNode{member: member{uid: string(n.UID), traits: compare.NodeTraits(x, w.poolBy...)}}
+	u := &usedNode{member: member{uid: string(n.UID), traits: nodetraits.Of(n, w.poolBy...)}}
 	u.Name, u.UID, u.ResourceVersion = n.Name, n.UID, n.ResourceVersion
 	return u, nil
 }
