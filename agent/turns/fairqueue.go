@@ -176,7 +176,7 @@ func (f *fairQueue) next(now time.Time) (w *Waiter, retryAt time.Time) {
 				f.admit(w, now)
 				return w, time.Time{}
 			}
-			retryAt = earliest(retryAt, at)
+			retryAt = Earliest(retryAt, at)
 		}
 	}
 	return nil, retryAt
@@ -202,7 +202,7 @@ func (f *fairQueue) firstReady(ns string, now time.Time) (first *Waiter, retryAt
 			isReady = !at.After(now)
 			ready[w.registry] = isReady
 			if !isReady {
-				retryAt = earliest(retryAt, at)
+				retryAt = Earliest(retryAt, at)
 			}
 		}
 		switch {
@@ -275,8 +275,8 @@ func (f *fairQueue) consume(key string, factor int, now time.Time) {
 	f.buckets[key] = b
 }
 
-// earliest returns the earlier of two times; a zero time does not count.
-func earliest(a, b time.Time) time.Time {
+// Earliest returns the earlier of two times; a zero time does not count.
+func Earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
