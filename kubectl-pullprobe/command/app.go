@@ -136,3 +136,17 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 		return nil
 	}
 }
+
+// withTimeout completes a command that waits for what happens to one POD or TYPE/NAME.
+func (a *App) withTimeout(c *cobra.Command, limit time.Duration, what string, run func(context.Context, string, time.Duration) error) *cobra.Command {
+	c.Args = args(cobra.ExactArgs(1))
+	timeout := c.Flags().Duration("timeout", limit, what)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if *timeout <= 0 {
+			return usagef("--timeout=%v: must be greater than 0", *timeout)
+		}
+		return run(c.Context(), args[0], *timeout)
+	}
+	c.ValidArgsFunction = a.completePods()
+	return c
+}

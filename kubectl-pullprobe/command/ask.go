@@ -21,7 +21,6 @@ import (
 const askTimeout = 30 * time.Second
 
 func newAsk(a *App) *cobra.Command {
-	var timeout time.Duration
 	c := &cobra.Command{
 		Use: "ask POD", Short: "Ask for a new diagnosis of a pod, and wait for the answer",
 		Long: "Annotates the pod, which requests a new diagnosis from the agent of its node,\n" +
@@ -31,17 +30,8 @@ func newAsk(a *App) *cobra.Command {
 
   # For one pod of a Deployment
   kubectl pullprobe ask deployment/web -n shop --timeout 1m`,
-		Args: args(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error {
-			if timeout <= 0 {
-				return usagef("--timeout=%v: must be greater than 0", timeout)
-			}
-			return a.ask(c.Context(), args[0], timeout)
-		},
 	}
-	c.Flags().DurationVar(&timeout, "timeout", askTimeout, "how long to wait for the answer")
-	c.ValidArgsFunction = a.completePods()
-	return c
+	return a.withTimeout(c, askTimeout, "how long to wait for the answer", a.ask)
 }
 
 // ask asks for a diagnosis and writes the answer.

@@ -24,7 +24,6 @@ import (
 const waitTimeout = 5 * time.Minute
 
 func newWait(a *App) *cobra.Command {
-	var timeout time.Duration
 	c := &cobra.Command{
 		Use: "wait TYPE/NAME", Short: "Wait for a rollout, and end at once if its image cannot be pulled",
 		Long: "Waits as 'kubectl rollout status' does: for a Deployment, DaemonSet,\nStatefulSet, Job or Pod. " +
@@ -33,17 +32,8 @@ func newWait(a *App) *cobra.Command {
 			"3 not ready at the timeout for another reason, which is printed.",
 		Example: `  # In a pipeline, after kubectl apply
   kubectl pullprobe wait deployment/web -n shop --timeout 5m`,
-		Args: args(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error {
-			if timeout <= 0 {
-				return usagef("--timeout=%v: must be greater than 0", timeout)
-			}
-			return a.wait(c.Context(), args[0], timeout)
-		},
 	}
-	c.Flags().DurationVar(&timeout, "timeout", waitTimeout, "how long to wait")
-	c.ValidArgsFunction = a.completePods()
-	return c
+	return a.withTimeout(c, waitTimeout, "how long to wait", a.wait)
 }
 
 // rollout is how far a rollout is.
