@@ -313,7 +313,7 @@ func aboutTime() []situation {
 			[]string{"too-few-since registry.example: node-infrastructure CertificateUntrusted likely"},
 		},
 		{
-			"a host that does not answer the only node that has checked, whatever it says", []Node{node("a", down(timeout, claims(report.FaultNode))), node("b")},
+			"a host that does not answer the only node that has checked: the claim of the node does not count", []Node{node("a", down(timeout, claims(report.FaultNode))), node("b")},
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{

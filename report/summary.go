@@ -488,8 +488,8 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 	}
 }
 
-// writeHead writes fault, cause and confidence, and how many pods wait since when. A time
-// stays true for whoever reads the report later; how long ago it was does not.
+// writeHead writes fault, cause and confidence, and how many pods wait since when. A time is
+// right for a later reader, too; an age is not.
 func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
 	head := d.Verdict.Title()
 	if d.Pods != nil && !d.Pods.Since.IsZero() {
