@@ -24,19 +24,20 @@ import (
 type announcer struct {
 	renewal func() time.Duration // how often an Event is written again
 	emit    func(kube.Event)
-	news    *rate.Limiter // of what is said first, or on request
-	again   *rate.Limiter // of what is said again
+	first   *rate.Limiter // of verdicts that are announced first, or on request
+	repeats *rate.Limiter // of verdicts that are announced again
 
 	mu    sync.Mutex
 	byPod map[types.UID]map[subjectKey]*announcement
 }
 
-// Writes of Events: many at once after a fault, then so many a second; and so many an hour
-// for as long as it lasts. What exceeds them is written later.
+// Rates at which Events are written: up to announceBurst at once, then one each
+// firstInterval (for the first time, or on request) or repeatInterval (again). The others
+// wait.
 const (
 	announceBurst  = 50
-	newsInterval   = 200 * time.Millisecond
-	renewsInterval = 4 * time.Second
+	firstInterval  = 200 * time.Millisecond
+	repeatInterval = 4 * time.Second
 )
 
 // subjectKey is what an Event on a pod is about.
@@ -65,8 +66,8 @@ func newAnnouncer(renewal func() time.Duration, emit func(kube.Event)) *announce
 	return &announcer{
 		renewal: renewal,
 		emit:    emit,
-		news:    rate.NewLimiter(rate.Every(newsInterval), announceBurst),
-		again:   rate.NewLimiter(rate.Every(renewsInterval), announceBurst),
+		first:   rate.NewLimiter(rate.Every(firstInterval), announceBurst),
+		repeats: rate.NewLimiter(rate.Every(repeatInterval), announceBurst),
 		byPod:   map[types.UID]map[subjectKey]*announcement{},
 	}
 }
@@ -184,9 +185,9 @@ func (a *announcer) forget(uid types.UID) {
 
 // write writes an Event that is due, if the limit allows; the caller holds the lock.
 func (a *announcer) write(n *announcement, key subjectKey, now time.Time) {
-	limit := a.news
+	limit := a.first
 	if n.said {
-		limit = a.again
+		limit = a.repeats
 	}
 	if n.due.IsZero() || n.due.After(now) || !limit.AllowN(now, 1) {
 		return

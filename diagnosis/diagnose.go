@@ -53,13 +53,13 @@ func allRules() ruleSet {
 		),
 		causes: slices.Concat(
 			causesOfAnonymity(), causesInAnswers(), causesInLogins(), causesInLostLogins(),
-			causesOnTheNetwork(), causesInSettings(), causesInMirrors(),
+			causesOnTheNetwork(), causesInTLSAndSettings(), causesInMirrors(),
 		),
 		confidences: confidenceRules(),
 		weaknesses:  allWeaknesses(),
 		rivalries:   allRivalries(),
 		faults: slices.Concat(
-			faultsOnTheNetwork(), faultsByOtherNodes(), faultsOfHosts(), faultsInTrust(), faultsInAnswers(), faultsInLogins(),
+			faultsOnTheNetwork(), faultsByOtherNodes(), faultsSeenByOneNode(), faultsInTrust(), faultsInAnswers(), faultsInLogins(),
 		),
 	}
 }

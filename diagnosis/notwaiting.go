@@ -27,11 +27,11 @@ func programNotForNode(e *evaluation) (report.Verdict, bool) {
 	case by == "" && !(silent && otherPlatform):
 		return report.Verdict{}, false
 	case otherPlatform && by == "runtime":
-		v := confirmed(report.PlatformMismatch, local.ID, report.IDPod)
+		v := confirmedVerdict(report.PlatformMismatch, local.ID, report.IDPod)
 		v.Summary = "container " + pod.Evidence[report.KeyContainer] + " fails with exec format error: " + local.Summary
 		return v, true
 	case otherPlatform:
-		v := likely(report.PlatformMismatch, local.ID, report.IDPod)
+		v := likelyVerdict(report.PlatformMismatch, local.ID, report.IDPod)
 		v.Summary = pod.Summary + "; " + local.Summary
 		if by == "" {
 			v.WouldDecide = []string{"check whether the container's log has exec format error:\n" +
@@ -88,7 +88,7 @@ func (e *evaluation) asNotWaiting(v report.Verdict) report.Verdict {
 		summary += would + v.Inline() + ": " + v.Summary
 		v.Also = append([]report.Cause{v.Cause}, v.Also...)
 	}
-	none := confirmed(report.NotAPullProblem, append([]string{report.IDPod}, v.Because...)...)
+	none := confirmedVerdict(report.NotAPullProblem, append([]string{report.IDPod}, v.Because...)...)
 	none.Summary, none.Fix, none.Also = summary, v.Fix, v.Also
 	if none.Fix == "" {
 		none.Fix = advice.Fix(e.Evidence, none, "")

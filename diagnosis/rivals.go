@@ -49,7 +49,7 @@ func allRivalries() []rivalry {
 		rivalsOfSecrets(),
 		rivalsOfResolvers(),
 		rivalsOfConnections(),
-		rivalsOfPorts(),
+		rivalsOfProtocol(),
 		rivalsOfCertificates(),
 		rivalsOfTheRuntime(),
 		rivalsOfTheDisk(),

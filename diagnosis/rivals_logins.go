@@ -40,7 +40,7 @@ func rivalsOfLogins() []rivalry {
 			},
 		}},
 		{cause: report.AccessForbidden, rivals: []rival{
-			refusedOtherwise("refused-to-login", "-u USER "),
+			refusedByRegistry("refused-to-login", "-u USER "),
 			{
 				id:       "head-forbidden-to-login",
 				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",

@@ -45,9 +45,10 @@ func lostRepository(id string) rival {
 	}
 }
 
-// refusedOtherwise is the rival of 403: the registry has a reason of its own, which
-// no login changes. The request that shows it has curl's options of the login.
-func refusedOtherwise(id, login string) rival {
+// refusedByRegistry returns the rival of a 403 that blames the login: the registry refuses
+// for another reason (policy, quota, country), and no login changes that. login is curl's
+// options for the login.
+func refusedByRegistry(id, login string) rival {
 	return rival{
 		id:    id,
 		looks: "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
@@ -166,7 +167,7 @@ func rivalsOfNames() []rivalry {
 				question: get,
 				excluded: func(f finding) bool { return !f.ForbiddenWithoutReason() || gotten(f) },
 			},
-			refusedOtherwise("refused-to-anonymous", ""),
+			refusedByRegistry("refused-to-anonymous", ""),
 			notARegistry("denied-by-no-registry", "a web site that forbids the path"),
 		}},
 		{cause: report.PlatformMismatch, rivals: []rival{

@@ -159,8 +159,9 @@ func rivalsOfConnections() []rivalry {
 	}
 }
 
-// rivalsOfPorts are the rivals of what answers at a port in the place of a registry.
-func rivalsOfPorts() []rivalry {
+// rivalsOfProtocol returns the rivals of TLSHandshakeFailed and PlainHTTPRegistry: another
+// service than a registry answers at the port.
+func rivalsOfProtocol() []rivalry {
 	return []rivalry{
 		{cause: report.TLSHandshakeFailed, rivals: []rival{
 			{

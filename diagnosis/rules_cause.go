@@ -191,8 +191,11 @@ func causesOnTheNetwork() []causeRule {
 	}
 }
 
-// causesInSettings trace certificates and settings that change where the runtime connects to.
-func causesInSettings() []causeRule {
+// causesInTLSAndSettings returns the root cause rules for certificates, and for settings
+// that change where or how the runtime connects: TLSIntercepted, CertificateInvalid,
+// RuntimeConfigInvalid, RuntimeConfigStale, ProxyDenied, ProxyUnreachable, and
+// TokenServiceFailed if a clock is wrong.
+func causesInTLSAndSettings() []causeRule {
 	return []causeRule{
 		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			intercepted := o.Check.Evidence[report.KeyInterceptor] != "" || o.Check.Evidence[report.KeySCT] == "false"

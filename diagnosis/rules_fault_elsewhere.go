@@ -98,8 +98,9 @@ func (e *evaluation) downForAll(host string) responsibility {
 		"check "+host+" from outside the cluster: what all its nodes share (a proxy, an egress, a firewall) looks the same")
 }
 
-// faultsOfHosts decide about a host that one node alone does not reach.
-func faultsOfHosts() []faultRule {
+// faultsSeenByOneNode returns the rules that say who must act if a host is unreachable and
+// only the evidence of this node is known.
+func faultsSeenByOneNode() []faultRule {
 	no := responsibility{}
 	return []faultRule{
 		{"host-unreachable", "a host is unreachable, seen from one node", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {

@@ -20,15 +20,15 @@ type verdictRule struct {
 	evaluate func(*evaluation) (report.Verdict, bool)
 }
 
-// confirmed returns a verdict that the evidence proves, with its cause's default
-// fault.
-func confirmed(c report.Cause, because ...string) report.Verdict {
+// confirmedVerdict returns a verdict with the confidence Confirmed. Who must act is the
+// default of the cause.
+func confirmedVerdict(c report.Cause, because ...string) report.Verdict {
 	return report.Verdict{Cause: c, Fault: c.DefaultFault(), Confidence: report.Confirmed, Because: because}
 }
 
-// likely returns a verdict that one source supports, with its cause's default
-// fault.
-func likely(c report.Cause, because ...string) report.Verdict {
+// likelyVerdict returns a verdict with the confidence Likely. Who must act is the default
+// of the cause.
+func likelyVerdict(c report.Cause, because ...string) report.Verdict {
 	return report.Verdict{Cause: c, Fault: c.DefaultFault(), Confidence: report.Likely, Because: because}
 }
 
@@ -39,7 +39,7 @@ func verdictsBeforeThePull() []verdictRule {
 	return []verdictRule{
 		{"invalid-reference", "the image name is not valid", func(e *evaluation) (report.Verdict, bool) {
 			c := e.Get(report.IDReference)
-			return confirmed(c.Cause, e.Existing(report.IDReference, e.MessageID())...), c.Outcome == report.Fail
+			return confirmedVerdict(c.Cause, e.Existing(report.IDReference, e.MessageID())...), c.Outcome == report.Fail
 		}},
 		{"program-not-for-node", "the container's program cannot be executed on this node", programNotForNode},
 		{"pod-not-waiting", "the pod is not waiting for an image", func(e *evaluation) (report.Verdict, bool) {
@@ -47,7 +47,7 @@ func verdictsBeforeThePull() []verdictRule {
 			if c.Outcome != report.Pass || c.Cause == "" {
 				return no, false
 			}
-			v := confirmed(c.Cause, report.IDPod)
+			v := confirmedVerdict(c.Cause, report.IDPod)
 			if c.Evidence[report.KeyReason] == "CreateContainerError" {
 				v.Confidence = report.Likely // unpacking is a part of that
 			}
@@ -58,13 +58,13 @@ func verdictsBeforeThePull() []verdictRule {
 				return no, false
 			}
 			if !e.KubeletMayRefusePresent() {
-				v := likely(report.Recovered, e.LocalImages().ID, e.Message.Check.ID)
+				v := likelyVerdict(report.Recovered, e.LocalImages().ID, e.Message.Check.ID)
 				v.WouldDecide = []string{"wait for the kubelet's next attempt: the image is on the node now, so it should succeed"}
 				return v, true
 			}
 			// Newer kubelets report the same for an image that was pulled with
 			// credentials that this pod does not have.
-			return likely(report.PresentNotAuthorized, e.Message.Check.ID, e.LocalImages().ID), true
+			return likelyVerdict(report.PresentNotAuthorized, e.Message.Check.ID, e.LocalImages().ID), true
 		}},
 		{"message-proves-cause", "the message alone proves the cause", func(e *evaluation) (report.Verdict, bool) {
 			// What a registry says of an invalid name is not proven against one that parses.
@@ -72,7 +72,7 @@ func verdictsBeforeThePull() []verdictRule {
 			if !e.Message.Proven || parses {
 				return no, false
 			}
-			return confirmed(e.Message.Cause, e.Message.Check.ID), true
+			return confirmedVerdict(e.Message.Cause, e.Message.Check.ID), true
 		}},
 		{"runtime-unavailable", "the container runtime does not answer", func(e *evaluation) (report.Verdict, bool) {
 			// A runtime that is only slow to report its status does not outrank an
@@ -92,7 +92,7 @@ func verdictsBeforeThePull() []verdictRule {
 			return e.verdictIf(o, e.obstacle.Found())
 		}},
 		{"sandbox-not-ready", "the pod has no sandbox yet, and the path is not blocked", func(e *evaluation) (report.Verdict, bool) {
-			return likely(report.NotAPullProblem, report.IDPod), e.Creating() && e.NoSandbox() && !e.obstacle.Found()
+			return likelyVerdict(report.NotAPullProblem, report.IDPod), e.Creating() && e.NoSandbox() && !e.obstacle.Found()
 		}},
 	}
 }
@@ -112,7 +112,7 @@ func verdictsOfTheTestPull() []verdictRule {
 				if c.Kind == report.KindImage && c.Outcome == report.Fail && c.Cause == report.PlatformMismatch && !inIndex {
 					// The runtime pulls a single manifest of another architecture without an
 					// error; the container then fails with "exec format error".
-					v := likely(c.Cause, c.ID, report.IDPull)
+					v := likelyVerdict(c.Cause, c.ID, report.IDPull)
 					if c.Is(report.KeyPublisher) {
 						v.Fault = report.FaultRegistry
 					}
@@ -128,7 +128,7 @@ func verdictsOfTheTestPull() []verdictRule {
 			if e.Get(report.IDPull).Outcome != report.Pass || !e.AnonymousPull() || !slices.Contains(refused, e.Kubelet.Cause) {
 				return no, false
 			}
-			v := likely(e.Kubelet.Cause, e.Existing(report.IDPod, report.IDPull)...)
+			v := likelyVerdict(e.Kubelet.Cause, e.Existing(report.IDPod, report.IDPull)...)
 			v.Fault = report.FaultNode
 			v.WouldDecide = []string{"check which of the node's credentials the kubelet sends (credential providers, docker config files): " +
 				"without credentials the image can be pulled"}
@@ -139,9 +139,9 @@ func verdictsOfTheTestPull() []verdictRule {
 				return no, false
 			}
 			if !e.Failed(report.IDPod) {
-				return confirmed(report.Healthy, report.IDPull), true
+				return confirmedVerdict(report.Healthy, report.IDPull), true
 			}
-			v := confirmed(report.Recovered, report.IDPull)
+			v := confirmedVerdict(report.Recovered, report.IDPull)
 			if e.AnonymousPull() && e.UnreadSources() != "" && e.Kubelet.Stage() >= report.StageAnswer {
 				v.Confidence = report.Likely // the kubelet may send a login, and get another answer
 				v.WouldDecide = []string{"wait for the kubelet's next attempt: it may use " + e.UnreadSources() + ", which the test pull did not"}
@@ -156,7 +156,7 @@ func verdictsOfTheTestPull() []verdictRule {
 			return e.verdictIf(facts.Obstacle{Check: c, Because: []string{report.IDCredentials}}, c.Outcome == report.Fail && c.Is(report.KeyFatal))
 		}},
 		{"image-present", "the image is on the node already", func(e *evaluation) (report.Verdict, bool) {
-			v := likely(report.NotAPullProblem, e.Existing(e.LocalImages().ID, report.IDPod)...)
+			v := likelyVerdict(report.NotAPullProblem, e.Existing(e.LocalImages().ID, report.IDPod)...)
 			v.WouldDecide = []string{"wait for the kubelet's next status of this container: the image is on the node"}
 			return v, e.Creating() && e.Present() && !e.AlwaysPulls()
 		}},
@@ -212,7 +212,7 @@ func verdictsOnThePath() []verdictRule {
 			if e.obstacle.Clear || len(hosts) != 1 || !facts.ImpossibleAddress(e.Evidence, hosts[0]) {
 				return no, false
 			}
-			v := likely(report.ResolverWrongAnswer, e.Existing(report.DNSID(hosts[0]), e.MessageID())...)
+			v := likelyVerdict(report.ResolverWrongAnswer, e.Existing(report.DNSID(hosts[0]), e.MessageID())...)
 			v.WouldDecide = []string{fromOutside(hosts[0])}
 			return v, !e.Message.Informative() || e.Message.Stage() <= report.StageTLS
 		}},
@@ -293,7 +293,7 @@ func verdictsOfAClearPath() []verdictRule {
 			if used.Host == upstream.Host || upstream.Outcome != report.Pass {
 				return no, false
 			}
-			v := likely(report.MirrorFaulty, used.ID, e.Message.Check.ID, upstream.ID)
+			v := likelyVerdict(report.MirrorFaulty, used.ID, e.Message.Check.ID, upstream.ID)
 			v.Summary = "mirror " + used.Host + " sends bad layers: " + e.Message.Check.Summary +
 				"; " + cmp.Or(e.Fact(report.IDRuntime, report.KeyName), "the runtime") + " does not try the upstream then"
 			v.WouldDecide = []string{"pull without this mirror: " + upstream.Host + " has the image too"}
@@ -307,11 +307,11 @@ func verdictsOfAClearPath() []verdictRule {
 				if !e.everyStepSeen() {
 					return no, false
 				}
-				v := likely(report.Healthy, append([]string{c.ID}, e.obstacle.Goals...)...)
+				v := likelyVerdict(report.Healthy, append([]string{c.ID}, e.obstacle.Goals...)...)
 				v.Summary = "the image can be pulled on this node, slowly: " + c.Summary
 				return v, true
 			}
-			v := likely(report.PullTimedOut, append([]string{report.IDPull}, e.obstacle.Goals...)...)
+			v := likelyVerdict(report.PullTimedOut, append([]string{report.IDPull}, e.obstacle.Goals...)...)
 			v.WouldDecide = []string{
 				"measure how fast another node downloads these layers",
 				"check whether other downloads on this node hang: the runtime limits parallel downloads",
@@ -382,7 +382,7 @@ func verdictsOfTheMessage() []verdictRule {
 			}, true
 		}},
 		{"all-checks-pass", "every check passes", func(e *evaluation) (report.Verdict, bool) {
-			v := likely(report.Healthy, e.obstacle.Goals...)
+			v := likelyVerdict(report.Healthy, e.obstacle.Goals...)
 			v.WouldDecide = []string{"pull the image: only one byte of its largest layer was checked, not the rest of it, " +
 				"the other layers or the runtime's image verifiers"}
 			if facts.EveryLayerSeen(e.Evidence) {
@@ -439,7 +439,7 @@ func faultIsGone(e *evaluation) (report.Verdict, bool) {
 	if was == "" || was.Stage() > report.StageImage || !sameMessage || !e.everyStepSeen() {
 		return report.Verdict{}, false
 	}
-	v := likely(report.Recovered, append(slices.Clone(e.obstacle.Goals), report.IDPod)...)
+	v := likelyVerdict(report.Recovered, append(slices.Clone(e.obstacle.Goals), report.IDPod)...)
 	v.Summary = "the pull works now, as far as checked; the kubelet's last failure (" + string(was) + ") is from before that"
 	if at, err := time.Parse(time.RFC3339, pod[report.KeyNextPull]); err == nil {
 		v.Summary += ", and it pulls again at about " + readable.Time(at)
@@ -508,7 +508,7 @@ func staleSettings(e *evaluation) (report.Verdict, bool) {
 		return report.Verdict{}, false
 	}
 	stale := func(ids ...string) (report.Verdict, bool) {
-		v := confirmed(report.RuntimeConfigStale, append(ids, e.Message.Check.ID)...)
+		v := confirmedVerdict(report.RuntimeConfigStale, append(ids, e.Message.Check.ID)...)
 		if !e.Message.FromTestPull() || e.RunsWithUnknown() {
 			v.Confidence = report.Likely
 			v.WouldDecide = []string{"check whether the pull succeeds after a restart of the runtime"}

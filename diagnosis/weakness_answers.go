@@ -22,7 +22,7 @@ func weaknessesOfMachines() []weakness {
 			if says != "" {
 				other += " (" + says + ")"
 			}
-			question := "compare the answer of " + other + ": the one that answered may be an old machine" + atAddress(f, c, says)
+			question := "compare the answer of " + other + ": the one that answered may be an old machine" + manifestRequestAt(f, c, says)
 			if name.Evidence[report.KeyFrom] == "hosts" && !strings.ContainsAny(says, ".:") { // an rcode, or no answer
 				question = "check whether the address of " + host + " in the hosts file of this node is right: DNS does not know the name"
 			}
@@ -36,7 +36,7 @@ func weaknessesOfMachines() []weakness {
 		) (string, bool) {
 			host := facts.AnsweringHost(c)
 			question := "compare the answers of all machines of " + host + " (" + f.Fact(report.DNSID(host), report.KeyAddresses) +
-				"): only one of them answered" + atAddress(f, c, "ADDRESS")
+				"): only one of them answered" + manifestRequestAt(f, c, "ADDRESS")
 			if c.Evidence[report.KeyOtherMachines] != "" {
 				question = "" // the others were compared
 			}
@@ -52,7 +52,7 @@ func weaknessesOfMachines() []weakness {
 		}},
 		{"answered-by-a-cache", "a cache in front of the registry gave the answer", func(f finding, c report.Check) (string, bool) {
 			return "the answer of " + c.Host + " came from a cache (" + c.Evidence[report.KeyCached] +
-					") and may be out of date; compare it with that of the registry itself" + asManifest(f, c, "-H 'Cache-Control: no-cache' "),
+					") and may be out of date; compare it with that of the registry itself" + manifestRequest(f, c, "-H 'Cache-Control: no-cache' "),
 				facts.IsAnswer(c) && c.Evidence[report.KeyCached] != ""
 		}},
 		{"public-registry-inside", "the name of a public registry leads to a private address", func(f finding, c report.Check) (string, bool) {
@@ -76,9 +76,9 @@ func weaknessesOfMachines() []weakness {
 	}
 }
 
-// asManifest returns the command that requests the manifest of the image from the host of a
-// check, after a colon; empty for a check of something else.
-func asManifest(f finding, c report.Check, options string) string {
+// manifestRequest returns a colon and the curl command that requests the manifest of the
+// image from the host of the check; empty for a check of something else.
+func manifestRequest(f finding, c report.Check, options string) string {
 	reference := f.Get(report.IDReference).Evidence
 	tag := cmp.Or(reference[report.KeyTag], reference[report.KeyDigest])
 	if c.Kind != report.KindManifest || reference[report.KeyPath] == "" || tag == "" {
@@ -87,9 +87,9 @@ func asManifest(f finding, c report.Check, options string) string {
 	return ":\ncurl -i " + options + "https://" + c.Host + "/v2/" + reference[report.KeyPath] + "/manifests/" + tag
 }
 
-// atAddress returns that command for one address of the host, or for ADDRESS; empty for what is
-// no address.
-func atAddress(f finding, c report.Check, address string) string {
+// manifestRequestAt returns the command of [manifestRequest], sent to one address of the host
+// or to the placeholder ADDRESS; empty if address is neither.
+func manifestRequestAt(f finding, c report.Check, address string) string {
 	ip, err := netip.ParseAddr(address)
 	switch {
 	case err != nil && address != "ADDRESS":
@@ -97,7 +97,7 @@ func atAddress(f finding, c report.Check, address string) string {
 	case ip.Is6():
 		address = "[" + address + "]"
 	}
-	return asManifest(f, c, "--connect-to ::"+address+": ")
+	return manifestRequest(f, c, "--connect-to ::"+address+": ")
 }
 
 // weaknessesOfAnswers are those of answers that may mean something else.

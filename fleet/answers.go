@@ -148,7 +148,7 @@ func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, 
 		if x.few {
 			c := a.choose(q, in, byName)
 			for _, node := range c.nodes {
-				if !fails(byName[node], q.host) { // what it sees counts already
+				if !cannotReach(byName[node], q.host) { // what it sees counts already
 					out[node] = withWanted(out[node], nodefacts.Wanted{Host: q.host, Since: c.since})
 				}
 			}
@@ -258,8 +258,8 @@ func (a *answerer) sampled(host string, nodes []string) {
 	}
 }
 
-// fails reports whether a node's sweep found that it does not get through to a host.
-func fails(n compare.Node, host string) bool {
+// cannotReach reports whether a node's sweep found that it does not get through to a host.
+func cannotReach(n compare.Node, host string) bool {
 	if n.Facts == nil {
 		return false
 	}

@@ -43,7 +43,7 @@ type Unscheduled struct {
 	uid   types.UID
 }
 
-// overdue is how long a pod may be without a node before that is told unasked.
+// overdue is how long a pod may be without a node before the fleet says why without a request.
 const overdue = 30 * time.Second
 
 // waitingPods are the pods without a node.
@@ -121,24 +121,24 @@ func (w *waitingPods) list(now time.Time) []Unscheduled {
 // eventReason is the reason of the Events on such pods.
 const eventReason = "Unscheduled"
 
-// podEvents tells pods without a node why. An Event is renewed before the API server drops
-// it, as the agents' are.
+// podEvents writes an Event on each pod that has no node, with the reason. It writes it
+// again before the API server deletes it, as the agents do with theirs.
 type podEvents struct {
 	events  typedcorev1.EventsGetter
-	written map[types.UID]toldPod
+	written map[types.UID]podEvent
 }
 
-// toldPod is what was told about a pod.
-type toldPod struct {
+// podEvent is the last Event that was written on a pod.
+type podEvent struct {
 	why       string
-	first, at time.Time
-	count     int32
+	first, at time.Time // when it was written first, and last
+	count     int32     // how often it was written
 }
 
 // How often Events are written.
 const (
 	renewal   = 20 * time.Minute
-	maxEvents = 20 // in one round: tenants create pods
+	maxEvents = 20 // in one round, because users can create any number of pods
 )
 
 // write writes the Events that are due, and reports whether some are left.
@@ -148,29 +148,29 @@ func (e *podEvents) write(ctx context.Context, list []Unscheduled, now time.Time
 	writes := 0
 	for _, p := range list {
 		waits[p.uid] = true
-		told := e.written[p.uid]
-		if told.why == p.Why && now.Sub(told.at) < renewal {
+		last := e.written[p.uid]
+		if last.why == p.Why && now.Sub(last.at) < renewal {
 			continue
 		}
 		if writes++; writes > maxEvents {
 			more = true
 			continue
 		}
-		if told.why != p.Why {
-			told = toldPod{why: p.Why, first: now}
+		if last.why != p.Why {
+			last = podEvent{why: p.Why, first: now}
 		}
-		told.at, told.count = now, told.count+1
-		if err := e.apply(ctx, p, told); err != nil {
+		last.at, last.count = now, last.count+1
+		if err := e.apply(ctx, p, last); err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		e.written[p.uid] = told
+		e.written[p.uid] = last
 	}
-	maps.DeleteFunc(e.written, func(uid types.UID, _ toldPod) bool { return !waits[uid] })
+	maps.DeleteFunc(e.written, func(uid types.UID, _ podEvent) bool { return !waits[uid] })
 	return more, errors.Join(failed...)
 }
 
-func (e *podEvents) apply(ctx context.Context, p Unscheduled, told toldPod) error {
+func (e *podEvents) apply(ctx context.Context, p Unscheduled, last podEvent) error {
 	namespace, name, _ := strings.Cut(p.Pod, "/")
 	message := fmt.Sprintf("none / Unscheduled: no image is pulled yet: the pod has no node: %s. More: kubectl -n %s describe pod %s",
 		p.Why, namespace, name)
@@ -182,8 +182,8 @@ func (e *podEvents) apply(ctx context.Context, p Unscheduled, told toldPod) erro
 		Message:        readable.Truncate(message, kube.MaxMessage),
 		Type:           corev1.EventTypeNormal,
 		Source:         corev1.EventSource{Component: Name},
-		FirstTimestamp: metav1.NewTime(told.first), LastTimestamp: metav1.NewTime(told.at), Count: told.count,
-		EventTime: metav1.NewMicroTime(told.first), Action: "Compare",
+		FirstTimestamp: metav1.NewTime(last.first), LastTimestamp: metav1.NewTime(last.at), Count: last.count,
+		EventTime: metav1.NewMicroTime(last.first), Action: "Compare",
 		ReportingController: "pullprobe.dev/fleet", ReportingInstance: Name,
 	}
 	body, err := json.Marshal(obj)

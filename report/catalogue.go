@@ -22,8 +22,8 @@ func (c Cause) FixOnlyFor(who Fault) string {
 	return byFault[who][c]
 }
 
-// FixInWords returns the template that says what to do where the command of the fix
-// would have blanks; empty if the cause has none.
+// FixInWords returns the template to use if the command of the fix cannot be filled in, for
+// example because the pod is not known; empty if the cause has no such template.
 func (c Cause) FixInWords() string { return textFixes[c] }
 
 // descriptions says in one clause what each cause means.
@@ -101,9 +101,9 @@ const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
 // of a login are in angle brackets: a shell refuses them before anything is changed.
 const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
-	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + redact.PasswordBlank
+	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + redact.PasswordPlaceholder
 
-	createPullSecret = "create a pull secret for {registry}, with your values for <USER> and " + redact.PasswordBlank + ":\n" + CreateNewSecret
+	createPullSecret = "create a pull secret for {registry}, with your values for <USER> and " + redact.PasswordPlaceholder + ":\n" + CreateNewSecret
 
 	// CreateNewSecret is the template of the command that creates another pull secret.
 	CreateNewSecret = createSecret + "{newSecret}" + loginFlags
@@ -139,16 +139,16 @@ var fixes = map[Cause]string{
 	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
 		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
-		"2. if there is none, create it, with your values for <USER> and " + redact.PasswordBlank + ":\n" +
+		"2. if there is none, create it, with your values for <USER> and " + redact.PasswordPlaceholder + ":\n" +
 		CreateSecret,
 	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
-		"2. create it again, with your values for <USER> and " + redact.PasswordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
+		"2. create it again, with your values for <USER> and " + redact.PasswordPlaceholder + ":\nkubectl -n {ns} delete secret {secret}\n" +
 		CreateSecret,
 	PullSecretOtherRegistry: "1. " + createPullSecret + "\n2. {attach}",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing:      "1. " + createPullSecret + "\n2. {attach}",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}; if it has no other registry, create it again, " +
-		"with your values for <USER> and " + redact.PasswordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
+		"with your values for <USER> and " + redact.PasswordPlaceholder + ":\nkubectl -n {ns} delete secret {secret}\n" +
 		CreateSecret,
 	CredentialsExpired: "renew the credentials for {registry} in {source}",
 	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",

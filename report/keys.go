@@ -136,7 +136,7 @@ const (
 
 	// credentials/node
 
-	KeyFile       = "file"       // the file that decides
+	KeyFile       = "file"       // the docker configuration file that the kubelet uses; of other checks: the file that they are about
 	KeyModified   = "modified"   // when it was changed
 	KeyFresh      = "fresh"      // true: changed so lately that the kubelet may still use the previous content
 	KeyLookedAt   = "lookedAt"   // the files that were checked
@@ -337,7 +337,7 @@ const (
 	KeyExistingTags      = "existingTags"      // some of the tags that the repository has, if none of them was meant
 	KeySuggestTag        = "suggestTag"        // an existing tag that may be meant
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
-	KeyShortName         = "shortName"         // true: that repository is the only one that is similar to a short name
+	KeyShortName         = "shortName"         // true: the image's name is short, and only suggestRepository has a similar one
 	KeySimilarTags       = "similarTags"       // similar tags
 	KeyNewestTag         = "newestTag"         // the tag that was pushed last, where the list has times
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here

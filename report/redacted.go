@@ -40,7 +40,7 @@ func RedactedChecks(r redact.Redactor, in []Check) []Check {
 // secret, but it is a tenant's: it loses unprintable characters and is truncated, and
 // else stays as it is, to be compared with the specification.
 func (d Diagnosis) Redacted() Diagnosis {
-	spec := func(s string, limit int) string { return readable.Truncate(readable.Printable(s), limit) }
+	spec := func(s string, limit int) string { return readable.Truncate(readable.StripUnprintable(s), limit) }
 	d.Image, d.Asked = spec(d.Image, maxEvidence), spec(d.Asked, 128)
 	return d
 }

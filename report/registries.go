@@ -312,10 +312,10 @@ func (s *Sweep) Redacted() *Sweep {
 	return &out
 }
 
-// bounded redacts every text. It drops registries from the end, which are the
-// reachable ones, until the rest takes no more than a third of limit, in bytes of
-// JSON and summary together. Unreachable ones get half of it.
-func (s *Sweep) bounded(limit int) *Sweep {
+// fit returns a redacted copy that fits into limit, in bytes of JSON and summary together:
+// the table may take limit/2, and no reachable host is added beyond limit/3. Unreachable
+// hosts come first. Omitted counts those that were left out.
+func (s *Sweep) fit(limit int) *Sweep {
 	if s == nil {
 		return nil
 	}

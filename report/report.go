@@ -236,7 +236,7 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 	if n.Diagnoses == nil {
 		n.Diagnoses = []Diagnosis{} // an array in JSON, never null
 	}
-	n.Sweep = n.Sweep.bounded(limit)
+	n.Sweep = n.Sweep.fit(limit)
 	level := 0
 	target := min(limit, max(perTenDiagnoses, perTenDiagnoses*len(n.Diagnoses)/10)+max(0, n.Sweep.size()-sweepOfTen))
 	render := func(n NodeReport) bool {

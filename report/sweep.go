@@ -57,8 +57,8 @@ type Role string
 const (
 	RoleRegistry Role = "registry" // images of pods of this node name it
 	RoleMirror   Role = "mirror"   // the runtime's hosts.toml names it
-	RoleTarget   Role = "target"   // the configuration names it
-	RoleControl  Role = "control"  // the control set names it
+	RoleTarget   Role = "target"   // --targets names it
+	RoleControl  Role = "control"  // the control set has it (--control)
 	RoleToken    Role = "token"    // a registry refers the runtime to it for tokens
 	RoleBlob     Role = "blob"     // a registry refers the runtime to it for layers
 	RoleAsked    Role = "asked"    // other nodes want a second opinion on it

@@ -212,8 +212,8 @@ func (s *Store) PendingRequest(uid types.UID) (value string, since time.Time) {
 	return "", time.Time{}
 }
 
-// MarkHandled notes that a request was handled, unless the pod has gone or has
-// another request by now.
+// MarkHandled notes that a request was answered: value is that of the pod's annotation
+// "probe". It does nothing if the pod is gone, or has another request by now.
 func (s *Store) MarkHandled(uid types.UID, value string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 )
 
 // Limiter limits how many examinations are in progress, so that a namespace full of stuck
-// pods neither starves others nor overloads a registry. [fairQueue] decides; Limiter
-// waits.
+// pods neither starves others nor overloads a registry. [fairQueue] says which one begins;
+// Limiter waits.
 type Limiter struct {
 	mu sync.Mutex
 	fairQueue
@@ -33,8 +33,8 @@ func New(slots int, perSecond func() int) *Limiter {
 	}}
 }
 
-// Acquire waits until the waiter may begin. It returns false if ctx ended before. After
-// true, Release must be called.
+// Acquire waits until the examination of w may begin. It returns false if ctx ended before;
+// else the caller must call [Limiter.Release].
 func (l *Limiter) Acquire(ctx context.Context, w *Waiter) bool {
 	l.mu.Lock()
 	l.add(w)
@@ -57,7 +57,8 @@ func (l *Limiter) Acquire(ctx context.Context, w *Waiter) bool {
 	return false
 }
 
-// Release ends what a waiter began.
+// Release frees the slot of w after its examination. It must follow every [Limiter.Acquire]
+// that returned true.
 func (l *Limiter) Release(w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,7 +66,7 @@ func (l *Limiter) Release(w *Waiter) {
 	l.grant()
 }
 
-// Prioritize makes a waiter urgent because a user asked.
+// Prioritize makes w urgent, because a user asked for its examination.
 func (l *Limiter) Prioritize(w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -73,7 +74,7 @@ func (l *Limiter) Prioritize(w *Waiter) {
 	l.grant()
 }
 
-// grant lets all begin that may. l.mu is held.
+// grant lets every examination begin that may begin now. l.mu is held.
 func (l *Limiter) grant() {
 	for {
 		w, retryAt := l.next(time.Now())
@@ -109,7 +110,7 @@ func NewWaiter(namespace, registry string, urgent bool) *Waiter {
 	return &Waiter{namespace: namespace, registry: registry, urgent: urgent, granted: make(chan struct{})}
 }
 
-// fairQueue decides which examination begins next. It takes the time as an argument.
+// fairQueue says which examination begins next. It takes the time as an argument.
 //
 // Namespaces take turns. While others wait, one namespace holds at most half of the
 // slots. It never holds the last quarter: a newcomer must not wait for examinations that
@@ -130,7 +131,8 @@ type fairQueue struct {
 const (
 	// BurstSeconds is for how many seconds of the rate examinations may begin at once.
 	BurstSeconds = 4
-	// namespaceFactor is the rate of a namespace in rates of a registry: it has several.
+	// namespaceFactor is the rate of a namespace in rates of a registry: its pods use several
+	// registries.
 	namespaceFactor = 4
 )
 
@@ -235,8 +237,8 @@ func (f *fairQueue) admit(w *Waiter, now time.Time) {
 func namespaceKey(name string) string { return "namespace " + name }
 func registryKey(host string) string  { return "registry " + host }
 
-// bucket returns a token bucket with the current rate, times factor. A missing one counts
-// as full.
+// bucket returns the token bucket of key, with factor times the current rate of a registry.
+// A bucket that is missing counts as full.
 func (f *fairQueue) bucket(key string, factor int, now time.Time) *rate.Limiter {
 	perSecond := max(1, f.perSecond()) * factor
 	b := f.buckets[key]
@@ -250,7 +252,8 @@ func (f *fairQueue) bucket(key string, factor int, now time.Time) *rate.Limiter 
 	return b
 }
 
-// readyAt returns when a bucket lets the next one begin.
+// readyAt returns when the bucket of key has a token for one examination; now if it has one
+// already. It fills factor times as fast as that of a registry.
 func (f *fairQueue) readyAt(key string, factor int, now time.Time) time.Time {
 	b := f.bucket(key, factor, now)
 	missing := 1 - b.TokensAt(now)
@@ -261,8 +264,8 @@ func (f *fairQueue) readyAt(key string, factor int, now time.Time) time.Time {
 	return now.Add(time.Duration(missing/float64(b.Limit())*float64(time.Second)) + time.Microsecond)
 }
 
-// maxBuckets is how many buckets are kept before full ones are dropped: tenants name the
-// registries.
+// maxBuckets is how many buckets are kept before full ones are dropped. Without it they
+// would grow without limit, because users name the registries.
 const maxBuckets = 128
 
 // consume takes one token from a bucket.

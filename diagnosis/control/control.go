@@ -1,5 +1,6 @@
-// Package control decides from a set of hosts whether a node reaches anything at all:
-// the check "control". It does no I/O.
+// Package control makes the check "control": does this node reach anything at all? The
+// control set is the hosts that show it: a fault of the node's network makes all of them
+// silent, a fault of one registry does not. It does no I/O.
 package control
 
 import (
@@ -23,15 +24,15 @@ type Host struct {
 	Known bool
 }
 
-// answered reports whether anything came back from the host, good or bad.
+// answered reports whether the host sent any answer, good or bad.
 func (h Host) answered() bool {
 	return h.State == report.Reachable || h.State == report.Limited || h.State == report.Unreachable && h.Cause.Stage() >= report.StageTLS
 }
 
-// minUnreachable is how many hosts must be unreachable where all of them may have
-// one cause of their own: the same owner, or no proof that they were ever
+// minSilentAddresses is how many different addresses must be silent to suspect the node
+// where the hosts may have one owner, or where nothing proves that they were ever
 // reachable.
-const minUnreachable = 3
+const minSilentAddresses = 3
 
 // Check returns the check "control": whether a node reaches anything at all. It
 // fails only if no host answers, neither by name nor by address, and if they are
@@ -41,7 +42,7 @@ const minUnreachable = 3
 // unreachable already.
 func Check(hosts []Host, excludingTarget bool, now time.Time) report.Check {
 	c := report.Check{ID: report.IDControl, Kind: report.KindControl, Outcome: report.Skipped}
-	s := surveyOf(hosts)
+	s := tallyOf(hosts)
 	all := len(s.answered) + len(s.silent)
 	if all > 0 {
 		c.Evidence = map[string]string{
@@ -51,7 +52,7 @@ func Check(hosts []Host, excludingTarget bool, now time.Time) report.Check {
 		}
 	}
 	strong := len(s.known) >= 2 && len(s.domains) >= 2
-	weak := len(s.addresses) >= minUnreachable || excludingTarget && len(s.known) > 0
+	weak := len(s.addresses) >= minSilentAddresses || excludingTarget && len(s.known) > 0
 	switch {
 	case len(s.answered) > 0:
 		c.Outcome = report.Pass
@@ -74,8 +75,9 @@ func Check(hosts []Host, excludingTarget bool, now time.Time) report.Check {
 	return c
 }
 
-// survey counts the hosts of the control set that are evidence.
-type survey struct {
+// tally is the control set, sorted into the hosts that answered and those that are silent.
+// Hosts that prove nothing are left out.
+type tally struct {
 	answered, silent []string
 	addresses        map[string]bool // of the silent ones
 	known, domains   map[string]bool // of the silent ones that are known: addresses, base domains
@@ -83,8 +85,8 @@ type survey struct {
 	oldest           time.Time // when the first of them was checked
 }
 
-func surveyOf(hosts []Host) survey {
-	s := survey{addresses: map[string]bool{}, known: map[string]bool{}, domains: map[string]bool{}, causes: map[report.Cause]int{}}
+func tallyOf(hosts []Host) tally {
+	s := tally{addresses: map[string]bool{}, known: map[string]bool{}, domains: map[string]bool{}, causes: map[report.Cause]int{}}
 	for _, h := range hosts {
 		switch {
 		case h.answered():
@@ -108,8 +110,8 @@ func surveyOf(hosts []Host) survey {
 	return s
 }
 
-// independent reports whether the host is checked for itself. Token services and
-// layer hosts fail together with the registry that they belong to.
+// independent reports whether the host counts on its own. A host that is only a token
+// service or a layer host does not: it may fail together with its registry.
 func (h Host) independent() bool {
 	return len(h.Roles) == 0 || slices.ContainsFunc(h.Roles,
 		func(role report.Role) bool { return role != report.RoleToken && role != report.RoleBlob })

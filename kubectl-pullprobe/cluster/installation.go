@@ -85,7 +85,7 @@ func (c *Client) Installation(ctx context.Context, namespace string, now time.Ti
 // unread notes a missing right; any other error is returned.
 func (i *Installation) unread(part Part, err error, verb, resource, namespace string) error {
 	if Denied(err) {
-		i.Unread[part] = MayNot(verb, resource, namespace, "")
+		i.Unread[part] = MissingRight(verb, resource, namespace, "")
 		return nil
 	}
 	return err
@@ -134,7 +134,7 @@ func (c *Client) readWarnings(ctx context.Context, out *Installation) error {
 	list, err := c.Kube.CoreV1().Events(c.home).List(ctx, metav1.ListOptions{FieldSelector: selector})
 	if err != nil {
 		if Denied(err) {
-			out.Limits.Add(MayNot("list", "events", c.home, "why a pod of pullprobe does not start may not be shown"))
+			out.Limits.Add(MissingRight("list", "events", c.home, "why a pod of pullprobe does not start may not be shown"))
 			return nil
 		}
 		return err

@@ -32,8 +32,9 @@ func (l *Limits) All() []string {
 	return append([]string(nil), l.texts...)
 }
 
-// MayNot returns the sentence on one missing right.
-func MayNot(verb, resource, namespace, instead string) string {
+// MissingRight returns "you may not get pods in namespace shop", and after a colon what is
+// shown instead, unless that is empty.
+func MissingRight(verb, resource, namespace, instead string) string {
 	where := " in namespace " + namespace
 	if namespace == "" {
 		where = " in all namespaces"

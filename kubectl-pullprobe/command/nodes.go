@@ -61,7 +61,7 @@ func (x comparing) wide() bool { return x.output == "wide" }
 func (r *reader) compared(ctx context.Context) (cluster.Comparison, error) {
 	all, err := r.Compare(ctx, r.now, r.limits)
 	if cluster.Denied(err) {
-		return all, errors.New(cluster.MayNot("list", "configmaps", r.Home(), "nothing can be shown; "+cluster.ReaderRole))
+		return all, errors.New(cluster.MissingRight("list", "configmaps", r.Home(), "nothing can be shown; "+cluster.ReaderRole))
 	}
 	if err != nil {
 		return all, err
@@ -216,7 +216,7 @@ func (a *App) showNode(ctx context.Context, r *reader, node, output string) erro
 	x, err := r.Report(ctx, node)
 	switch {
 	case cluster.Denied(err):
-		return errors.New(cluster.MayNot("get", "configmaps", r.Home(), "nothing can be shown; "+cluster.ReaderRole))
+		return errors.New(cluster.MissingRight("get", "configmaps", r.Home(), "nothing can be shown; "+cluster.ReaderRole))
 	case apierrors.IsNotFound(err):
 		return fmt.Errorf("there is no report of node %q in namespace %s: it does not exist, or %s", node, r.Home(), noAgent)
 	case err != nil:

@@ -53,14 +53,14 @@ func (r *reader) overview(ctx context.Context, namespace, labels string) (view.O
 	case cluster.Denied(err) && len(reports) == 0:
 		return out, err
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("list", "pods", namespace,
+		r.limits.Add(cluster.MissingRight("list", "pods", namespace,
 			"shown are the pods that the reports name, at most ten for one reason on one node"))
 		out.Cases = waiting.Named(reports, namespace)
 		return out, nil
 	case err != nil:
 		return out, err
 	}
-	from := waiting.Sources{Reports: reports}
+	from := waiting.ReportsAndEvents{Reports: reports}
 	if len(reports) == 0 {
 		from.Events = r.events(ctx, namespace, "")
 	}
@@ -74,7 +74,7 @@ func (r *reader) reports(ctx context.Context) (map[string]*report.NodeReport, er
 	list, err := r.Reports(ctx, r.limits)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("list", "configmaps", r.Home(), "shown are the Events on the pods; "+cluster.ReaderRole))
+		r.limits.Add(cluster.MissingRight("list", "configmaps", r.Home(), "shown are the Events on the pods; "+cluster.ReaderRole))
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -135,7 +135,7 @@ func (r *reader) reportOf(ctx context.Context, node string) (*report.NodeReport,
 	x, err := r.Report(ctx, node)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown are the Events on the pod; "+cluster.ReaderRole))
+		r.limits.Add(cluster.MissingRight("get", "configmaps", r.Home(), "shown are the Events on the pod; "+cluster.ReaderRole))
 		return nil, nil
 	case apierrors.IsNotFound(err):
 		r.limits.Add("there is no report of " + node + " in namespace " + r.Home() + ": " + noAgent)
@@ -154,7 +154,7 @@ func (r *reader) events(ctx context.Context, namespace string, pod types.UID) ma
 	list, err := r.Events(ctx, namespace, pod)
 	if err != nil {
 		if cluster.Denied(err) {
-			r.limits.Add(cluster.MayNot("list", "events", namespace, "shown is what the kubelet's message alone means"))
+			r.limits.Add(cluster.MissingRight("list", "events", namespace, "shown is what the kubelet's message alone means"))
 		}
 		return nil
 	}
@@ -170,9 +170,10 @@ func (r *reader) events(ctx context.Context, namespace string, pod types.UID) ma
 	return out
 }
 
-// sources returns what is known of the nodes of some pods, and of the pods.
-func (r *reader) sources(ctx context.Context, pods []corev1.Pod) (waiting.Sources, error) {
-	from := waiting.Sources{Reports: map[string]*report.NodeReport{}}
+// reportsAndEvents returns the reports of the pods' nodes, and the Events on the pods if a
+// node has no report.
+func (r *reader) reportsAndEvents(ctx context.Context, pods []corev1.Pod) (waiting.ReportsAndEvents, error) {
+	from := waiting.ReportsAndEvents{Reports: map[string]*report.NodeReport{}}
 	var nodes []string
 	for _, p := range pods {
 		if p.Spec.NodeName != "" && !slices.Contains(nodes, p.Spec.NodeName) {

@@ -85,7 +85,7 @@ func (a *App) show(ctx context.Context, o showOptions, args []string) error {
 // withSentence returns an error on a missing right as a sentence.
 func withSentence(err error, verb, resource, namespace string) error {
 	if cluster.Denied(err) {
-		return fmt.Errorf("%s", cluster.MayNot(verb, resource, namespace, "nothing can be shown"))
+		return fmt.Errorf("%s", cluster.MissingRight(verb, resource, namespace, "nothing can be shown"))
 	}
 	return err
 }
@@ -148,7 +148,7 @@ func (a *App) showTarget(ctx context.Context, o showOptions, arg string) error {
 	if err != nil {
 		return withSentence(err, "list", "pods", t.namespace)
 	}
-	from, err := r.sources(ctx, pods)
+	from, err := r.reportsAndEvents(ctx, pods)
 	if err != nil {
 		return err
 	}

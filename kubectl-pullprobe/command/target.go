@@ -79,7 +79,7 @@ func (a *App) target(ctx context.Context, r *reader, arg string) (*target, error
 func (a *App) podNotFound(ctx context.Context, r *reader, namespace, name string, err error) error {
 	switch {
 	case cluster.Denied(err):
-		return errors.New(cluster.MayNot("get", "pods", namespace, "nothing can be shown of it"))
+		return errors.New(cluster.MissingRight("get", "pods", namespace, "nothing can be shown of it"))
 	case !apierrors.IsNotFound(err):
 		return err
 	}

@@ -95,7 +95,7 @@ func (a *App) follow(ctx, reading context.Context, r *reader, t *target, say fun
 			return last, err
 		}
 		last = now
-		if now.done || now.failed || confirmed(now.cases) {
+		if now.done || now.failed || hasConfirmedFault(now.cases) {
 			return last, nil
 		}
 		if now.message != said {
@@ -111,8 +111,9 @@ func (a *App) follow(ctx, reading context.Context, r *reader, t *target, say fun
 	}
 }
 
-// confirmed reports whether some image certainly cannot be pulled. What is likely may pass.
-func confirmed(cases []waiting.Case) bool {
+// hasConfirmedFault reports whether some image certainly cannot be pulled. A fault that is
+// only likely may end by itself.
+func hasConfirmedFault(cases []waiting.Case) bool {
 	for _, c := range cases {
 		if c.Verdict.Fault != report.FaultNone && c.Verdict.Confidence == report.Confirmed && c.Source != waiting.FromOwner {
 			return true
@@ -146,7 +147,7 @@ func (a *App) rollout(ctx context.Context, r *reader, t *target) (rollout, error
 		return out, nil // the pods are those of the revision before
 	}
 	out.pods = newest(ctx, r, t, pods)
-	waits := waiting.Cases(out.pods, waiting.Sources{})
+	waits := waiting.Cases(out.pods, waiting.ReportsAndEvents{})
 	creating := false
 	for i := range out.pods {
 		creating = creating || view.StateOf(&out.pods[i]).Open
@@ -154,7 +155,7 @@ func (a *App) rollout(ctx context.Context, r *reader, t *target) (rollout, error
 	if len(waits) == 0 && !creating {
 		return out, nil
 	}
-	from, err := r.sources(ctx, out.pods)
+	from, err := r.reportsAndEvents(ctx, out.pods)
 	if err != nil {
 		return out, err
 	}

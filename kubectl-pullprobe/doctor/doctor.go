@@ -368,7 +368,7 @@ func rights(i *cluster.Installation) []Check {
 	var out []Check
 	for _, r := range i.Rights {
 		if !r.Allowed {
-			text := cluster.MayNot(r.Verb, r.Resource, r.Namespace, r.Without)
+			text := cluster.MissingRight(r.Verb, r.Resource, r.Namespace, r.Without)
 			out = append(out, Check{Part: cluster.PartRights, Outcome: report.Skipped, Summary: text})
 		}
 	}

@@ -62,15 +62,15 @@ func creates(w *corev1.ContainerStateWaiting) bool {
 	return w.Reason == "ContainerCreating" || w.Reason == "PodInitializing"
 }
 
-// Sources are what is known of the nodes, by their names, and of the pods, by their UIDs.
-type Sources struct {
-	Reports map[string]*report.NodeReport
-	Events  map[string][]Event // the newest first
+// ReportsAndEvents is what the agents wrote about nodes and pods.
+type ReportsAndEvents struct {
+	Reports map[string]*report.NodeReport // by the name of the node
+	Events  map[string][]Event            // by the UID of the pod; the newest first
 }
 
 // Cases returns the containers of pods that wait for an image, in the order of the pods. A
 // container that is still being created counts if the report of its node says that it waits.
-func Cases(pods []corev1.Pod, from Sources) (out []Case) {
+func Cases(pods []corev1.Pod, from ReportsAndEvents) (out []Case) {
 	for i := range pods {
 		p := &pods[i]
 		if p.DeletionTimestamp != nil || p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
@@ -81,7 +81,7 @@ func Cases(pods []corev1.Pod, from Sources) (out []Case) {
 	return out
 }
 
-func casesOf(p *corev1.Pod, from Sources) (out []Case) {
+func casesOf(p *corev1.Pod, from ReportsAndEvents) (out []Case) {
 	images := map[string]string{}
 	for _, c := range slices.Concat(p.Spec.InitContainers, p.Spec.Containers) {
 		images[c.Name] = c.Image

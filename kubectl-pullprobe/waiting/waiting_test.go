@@ -25,8 +25,8 @@ func pod(name, image, reason, message string) corev1.Pod {
 	}
 }
 
-func nodeReport(d ...report.Diagnosis) Sources {
-	return Sources{Reports: map[string]*report.NodeReport{"node-a": {Node: "node-a", Diagnoses: d}}}
+func nodeReport(d ...report.Diagnosis) ReportsAndEvents {
+	return ReportsAndEvents{Reports: map[string]*report.NodeReport{"node-a": {Node: "node-a", Diagnoses: d}}}
 }
 
 func diagnosis(uid, image string, cause report.Cause, owners ...report.Owner) report.Diagnosis {
@@ -52,7 +52,7 @@ func TestCases(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		pod    corev1.Pod
-		from   Sources
+		from   ReportsAndEvents
 		source Source // empty: it does not wait
 		cause  report.Cause
 		fix    string
@@ -63,12 +63,12 @@ func TestCases(t *testing.T) {
 		{"another pod of the owner", owned(pod("b", image, "ErrImagePull", notFound)), nodeReport(diagnosis("a", image, report.RateLimited, web)), FromOwner, report.RateLimited, "fix for the owner"},
 		{"two verdicts for the owner", owned(pod("c", image, "ErrImagePull", notFound)),
 			nodeReport(diagnosis("a", image, report.RateLimited, web), diagnosis("b", image, report.AccessForbidden, web)), FromMessage, report.TagNotFound, ""},
-		{"no report", pod("a", image, "ImagePullBackOff", notFound), Sources{}, FromMessage, report.TagNotFound, ""},
-		{"no message", pod("a", image, "ImagePullBackOff", ""), Sources{}, FromMessage, report.Undetermined, ""},
-		{"an Event", pod("a", image, "ErrImagePull", notFound), Sources{Events: map[string][]Event{"a": {{Verdict: report.Verdict{Fault: report.FaultRegistry, Cause: report.RateLimited}}}}},
+		{"no report", pod("a", image, "ImagePullBackOff", notFound), ReportsAndEvents{}, FromMessage, report.TagNotFound, ""},
+		{"no message", pod("a", image, "ImagePullBackOff", ""), ReportsAndEvents{}, FromMessage, report.Undetermined, ""},
+		{"an Event", pod("a", image, "ErrImagePull", notFound), ReportsAndEvents{Events: map[string][]Event{"a": {{Verdict: report.Verdict{Fault: report.FaultRegistry, Cause: report.RateLimited}}}}},
 			FromEvent, report.RateLimited, ""},
 		{"crashes", pod("a", image, "CrashLoopBackOff", ""), nodeReport(diagnosis("a", image, report.RateLimited)), "", "", ""},
-		{"is created", pod("a", image, "ContainerCreating", ""), Sources{}, "", "", ""},
+		{"is created", pod("a", image, "ContainerCreating", ""), ReportsAndEvents{}, "", "", ""},
 		{"is created, and the report says that it waits", pod("a", image, "ContainerCreating", ""), nodeReport(diagnosis("a", image, report.ConnectionTimeout)), FromReport, report.ConnectionTimeout, "fix of the verdict"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -22,11 +22,13 @@ const Ellipsis = "…"
 // format characters (terminal escapes, bidirectional overrides), private use,
 // unassigned and invisible characters go.
 func Sanitize(s string) string {
-	return strings.Join(strings.FieldsFunc(Printable(s), isSpace), " ")
+	return strings.Join(strings.FieldsFunc(StripUnprintable(s), isSpace), " ")
 }
 
-// Printable does what [Sanitize] does, but keeps the number of spaces.
-func Printable(s string) string {
+// StripUnprintable removes the characters that [Sanitize] removes, and replaces every
+// white space character, a line break too, by one space. It neither merges spaces nor
+// trims them.
+func StripUnprintable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -155,7 +157,8 @@ func When(t, asOf time.Time) string {
 	}
 }
 
-// Abbreviate joins the first of many names.
+// Abbreviate sorts names and joins the first three; it counts the others: "a, b, c and 4
+// more".
 func Abbreviate(names []string) string {
 	const most = 3
 	names = slices.Sorted(slices.Values(names))

@@ -98,8 +98,9 @@ var (
 	keyed    = regexp.MustCompile(`(?i)\b(password|passwd|token|secret|auth|sig|signature|x-amz-[a-z-]+)=[^&\s"']+`)
 )
 
-// PasswordBlank is what the reader of a fix replaces by a password. It stays.
-const PasswordBlank = "<PASSWORD>"
+// PasswordPlaceholder is where the reader of a fix types a password. The redactor does not
+// remove it.
+const PasswordPlaceholder = "<PASSWORD>"
 
 const removed = "[redacted]"
 
@@ -115,10 +116,10 @@ func (r Redactor) Text(s string, limit int) string {
 	s = bearer.ReplaceAllString(s, "$1 "+removed)
 	s = jwt.ReplaceAllString(s, removed)
 	s = keyed.ReplaceAllStringFunc(s, func(pair string) string {
-		if key, value, _ := strings.Cut(pair, "="); value != PasswordBlank {
+		if key, value, _ := strings.Cut(pair, "="); value != PasswordPlaceholder {
 			return key + "=" + removed
 		}
-		return pair // a fix's own blank
+		return pair // a placeholder of a fix
 	})
 	if limit <= 0 {
 		return s
@@ -150,15 +151,16 @@ func (r Redactor) withoutCutSecrets(s string) string {
 	for _, dots := range []string{readable.Ellipsis, "..."} {
 		pieces := strings.Split(s, dots)
 		for i := range pieces[:len(pieces)-1] {
-			pieces[i] = r.withoutBeginning(pieces[i])
+			pieces[i] = r.withoutPartialSecret(pieces[i])
 		}
 		s = strings.Join(pieces, dots)
 	}
 	return s
 }
 
-// withoutBeginning removes the beginning of a secret from the end of s.
-func (r Redactor) withoutBeginning(s string) string {
+// withoutPartialSecret returns s without the first bytes of a secret at its end, where the
+// secret was cut: "[redacted]" replaces them.
+func (r Redactor) withoutPartialSecret(s string) string {
 	for _, secret := range r.secrets {
 		for n := min(len(secret)-1, len(s)); n >= minSecret; n-- {
 			if strings.HasSuffix(s, secret[:n]) {
