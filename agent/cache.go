@@ -251,8 +251,8 @@ func (c *examCache) store(e *entry, x examination, podCheck report.Check, secret
 // such pulls prove nothing about its own.
 const maxContradicted = 2
 
-// judged returns the checks of x as they count for a pod. Where the kubelet fails again and
-// again although the test pulls succeed, these are not what the kubelet does, and do not
+// judged returns the checks of x as they count for a pod. If the kubelet fails again and
+// again although test pulls succeed, the test pulls differ from the kubelet's, and do not
 // show that the image can be pulled.
 func (x examination) judged(failing bool) examine.Result {
 	at := slices.IndexFunc(x.Checks, func(c report.Check) bool { return c.ID == report.IDPull && c.Outcome == report.Pass })
@@ -262,8 +262,8 @@ func (x examination) judged(failing bool) examine.Result {
 	out := x.Result
 	out.Checks = slices.Clone(out.Checks)
 	out.Checks[at].Outcome = report.Error
-	out.Checks[at].Summary = "the kubelet's own pulls have failed again after " + strconv.Itoa(x.contradicted) +
-		" test pulls that succeeded, so these prove nothing about them"
+	out.Checks[at].Summary = strconv.Itoa(x.contradicted) + " test pulls succeeded, but the kubelet's own pulls failed again after each: " +
+		"a test pull does not show what the kubelet can pull"
 	return out
 }
 

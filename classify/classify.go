@@ -14,8 +14,7 @@ type Result struct {
 	// Cause is the most likely cause. It is report.Undetermined if the message names
 	// none, or if it usually misleads.
 	Cause report.Cause
-	// Candidates are all causes that this message is known to have had, likeliest
-	// first. Cause is the first unless it is Undetermined.
+	// Candidates are all causes that this message can have, the likeliest first. Cause is the first unless it is Undetermined.
 	Candidates []report.Cause
 	// Proven reports that the message alone proves Cause: the image's name is
 	// invalid, or the pull policy is Never. (Since Kubernetes 1.35 the kubelet

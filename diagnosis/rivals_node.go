@@ -32,7 +32,7 @@ func rivalsOfTheRuntime() []rivalry {
 		{cause: report.SandboxImageUnavailable, rivals: []rival{
 			{
 				id:       "sandbox-fails-otherwise",
-				looks:    "a pod that waits for something else before its sandbox, such as its network",
+				looks:    "the sandbox cannot be created for another reason, such as the network of the pod",
 				acts:     report.FaultUndetermined,
 				rare:     true,
 				question: "read the runtime's own error in the Event FailedCreatePodSandBox:\nkubectl -n {ns} describe pod {pod}",

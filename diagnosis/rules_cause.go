@@ -126,8 +126,8 @@ func causesInLogins() []causeRule {
 			}
 			secrets := strings.ReplaceAll(e.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
 			unread := cmp.Or(e.UnreadSources(), "the pull secrets of the pod")
-			return o.WithRootCause(report.Undetermined).LikelyAtMost("check that " + unread + " exist, that one is for " + o.Check.Host +
-				", and that its login is valid:\nkubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
+			return o.WithRootCause(report.Undetermined).LikelyAtMost("check these credentials: " + unread + ". One of them must be for " +
+				o.Check.Host + ", with a valid login:\nkubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
 		}},
 		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(
 			e *evaluation, o facts.Obstacle,

@@ -203,7 +203,7 @@ func faultsInAnswers() []faultRule {
 		{"forbidden-by-policy", "a policy forbids the image to all users", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
 			return certainly(report.FaultConfig), o.RootCause() == report.AccessForbidden && o.Check.Is(report.KeyPolicy)
 		}},
-		{"refused-for-own-reason", "the registry's text names a reason that is not the login's", func(
+		{"refused-for-own-reason", "the registry's error text gives another reason than the login", func(
 			e *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {
 			if c := o.RootCause(); c != report.AccessForbidden && c != report.AccessDeniedOrMissing {
@@ -260,7 +260,7 @@ func faultsInLogins() []faultRule {
 			}
 			return no, false
 		}},
-		{"message-names-step", "the message names a step that decides", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
+		{"message-names-step", "the step that the message names says who must act", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			fault := report.FaultAt(o.RootCause(), e.Message.Step())
 			return certainly(fault), e.Message.Exists() && fault != o.RootCause().DefaultFault()
 		}},

@@ -69,8 +69,9 @@ func weaknessesOfMachines() []weakness {
 		{"sent-elsewhere", "a file of the node sends the pull to another registry, or another path, than the image names", func(
 			f finding, c report.Check,
 		) (string, bool) {
-			question := "check whether " + f.Fact(report.HostsID(f.Domain()), report.KeyFile) + " should send pulls of " + f.Domain() + " to " +
-				c.Host + f.PathOf(c.Host) + ", which is not what the image names"
+			file := f.Fact(report.HostsID(f.Domain()), report.KeyFile)
+			question := "check that " + file + " is right: it sends pulls of " + f.Domain() + " to " + c.Host + f.PathOf(c.Host) +
+				", and the image name points elsewhere"
 			return question, facts.IsAnswer(c) && f.SentElsewhere(c.Host)
 		}},
 	}

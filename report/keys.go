@@ -80,7 +80,7 @@ const (
 	KeyKubelet        = "kubelet"        // the kubelet's version, "1.33", if it is one that lets every pod use an image that is present
 	KeyReason         = "reason"         // the reason that the kubelet, the runtime or a parser gives
 	KeyMessage        = "message"        // the message of the kubelet or the runtime
-	KeyCould          = "could"          // causes that the message is known to have had, likeliest first
+	KeyCould          = "could"          // the causes that the message can have, the likeliest first
 	KeyProven         = "proven"         // true: the message alone proves the cause
 	KeyCreating       = "creating"       // true: the kubelet is creating the container and has reported no failure
 	KeySince          = "since"          // when the kubelet began with the container

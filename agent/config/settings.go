@@ -88,8 +88,8 @@ func (s *Settings) addFlags(g *flags.Groups) {
 	fs.BoolVar(&s.CredentialProviders, "credential-providers", s.CredentialProviders,
 		"run the kubelet's credential provider plugins, as root on the node like the kubelet")
 	fs.BoolVar(&s.ProviderTokens, "credential-provider-tokens", s.ProviderTokens,
-		"with --credential-providers, also run plugins that take a token of the pod's ServiceAccount; "+
-			"request it as the node, by constrained impersonation (Kubernetes 1.36)")
+		"with --credential-providers, also run plugins that need a token of the pod's ServiceAccount; "+
+			"the agent requests that token in the node's name, by constrained impersonation (Kubernetes 1.36)")
 
 	fs = g.Add("Report and Events")
 	fs.DurationVar(&s.Heartbeat, "heartbeat", s.Heartbeat, "interval at which an unchanged report is written again")

@@ -39,7 +39,7 @@ var alsoReportedAs = map[report.Cause][]report.Cause{
 type Message struct {
 	Check      *report.Check  // the failed check that has it; nil: there is no message
 	Cause      report.Cause   // the likeliest cause
-	candidates []report.Cause // every cause that such a message is known to have had
+	candidates []report.Cause // every cause that such a message can have
 	Proven     bool           // the message alone proves the cause
 }
 

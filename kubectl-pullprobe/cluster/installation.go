@@ -134,7 +134,7 @@ func (c *Client) readWarnings(ctx context.Context, out *Installation) error {
 	list, err := c.Kube.CoreV1().Events(c.home).List(ctx, metav1.ListOptions{FieldSelector: selector})
 	if err != nil {
 		if Denied(err) {
-			out.Limits.Add(MissingRight("list", "events", c.home, "why a pod of pullprobe does not start may not be shown"))
+			out.Limits.Add(MissingRight("list", "events", c.home, "the reason why a pod of pullprobe does not start may be missing"))
 			return nil
 		}
 		return err
@@ -229,9 +229,9 @@ func (c *Client) readPolicies(ctx context.Context, out *Installation) error {
 // readRights finds out what the caller may do.
 func (c *Client) readRights(ctx context.Context, out *Installation, namespace string) error {
 	for _, r := range []Right{
-		{"list", "pods", namespace, false, "pods that wait are those that the reports name"},
-		{"list", "configmaps", c.home, false, "verdicts are those of Events; " + ReaderRole},
-		{"list", "events", namespace, false, "of a pod that no report shows, only the kubelet's message is known"},
+		{"list", "pods", namespace, false, "only the waiting pods that the reports name are shown"},
+		{"list", "configmaps", c.home, false, "verdicts come from Events only; " + ReaderRole},
+		{"list", "events", namespace, false, "for a pod that is in no report, only the kubelet's message is shown"},
 		{"patch", "pods", namespace, false, "'ask' cannot request a diagnosis"},
 		{"list", "pods", "", false, "-A shows the pods that the reports name"},
 		{"list", "nodes", "", false, "nodes are compared without their zones, pools and subnets"},

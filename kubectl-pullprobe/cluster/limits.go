@@ -53,4 +53,4 @@ func MissingRight(verb, resource, namespace, instead string) string {
 func Denied(err error) bool { return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) }
 
 // ReaderRole is what grants the right to read reports.
-const ReaderRole = "the Role pullprobe-report-reader grants it"
+const ReaderRole = "the Role pullprobe-report-reader grants this right"

@@ -83,7 +83,7 @@ func (c *Client) Compare(ctx context.Context, now time.Time, limits *Limits) (Co
 	nodes, err := c.nodes(ctx)
 	switch {
 	case Denied(err):
-		limits.Add(MissingRight("list", "nodes", "", "compared are the nodes that have a report, without their zones, pools and subnets"))
+		limits.Add(MissingRight("list", "nodes", "", "only nodes that have a report are compared, without their zones, pools and subnets"))
 		for _, r := range reports {
 			nodes = append(nodes, Node{Name: r.Name})
 		}

@@ -60,7 +60,7 @@ func (a *App) ask(ctx context.Context, arg string, timeout time.Duration) error 
 	value, err := r.Request(ctx, pod, r.now)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MissingRight("patch", "pods", pod.Namespace, "shown is the last answer; no diagnosis was requested"))
+		r.limits.Add(cluster.MissingRight("patch", "pods", pod.Namespace, "no diagnosis was requested, and the last answer is shown"))
 		if err := a.showTarget(ctx, showOptions{}, "pod/"+pod.Name); err != nil {
 			return err
 		}
@@ -182,7 +182,7 @@ func (r *reader) answer(ctx context.Context, pod *corev1.Pod, value string, befo
 
 // answerInEvents returns what Events say, once the newest was written since before.
 func (r *reader) answerInEvents(ctx context.Context, pod *corev1.Pod, before []waiting.Event) ([]waiting.Case, int, error) {
-	r.limits.Add(cluster.MissingRight("get", "configmaps", r.Home(), "shown are the Events on the pod; "+cluster.ReaderRole))
+	r.limits.Add(cluster.MissingRight("get", "configmaps", r.Home(), "only the Events on the pod are shown; "+cluster.ReaderRole))
 	events := r.events(ctx, pod.Namespace, pod.UID)[string(pod.UID)]
 	// The agent writes the Event again for each request. The time in it may stay the same.
 	if len(events) == 0 || len(before) > 0 && events[0].Version == before[0].Version {
@@ -206,7 +206,7 @@ func (r *reader) whyNoAnswer(pod *corev1.Pod, timeout time.Duration) error {
 	agent, err := r.Agent(ctx, pod.Spec.NodeName)
 	switch {
 	case cluster.Denied(err):
-		return fmt.Errorf("%s; %s", text, cluster.MissingRight("list", "pods", r.Home(), "whether an agent runs there is not known"))
+		return fmt.Errorf("%s; %s", text, cluster.MissingRight("list", "pods", r.Home(), "it is not known whether an agent runs there"))
 	case err != nil:
 		return errors.New(text)
 	case agent == nil:

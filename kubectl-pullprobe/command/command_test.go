@@ -115,18 +115,18 @@ func TestRights(t *testing.T) {
 
 	w.grant(t, "tenant", ns, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "events"}, Verbs: []string{"get", "list"}})
 	got := w.as(t, "tenant", "web-0", "-n", ns)
-	got.check(t, int(ExitFault), "cluster-config TagNotFound (likely)", "you may not get configmaps in namespace pullprobe: shown are the Events on the pod")
+	got.check(t, int(ExitFault), "cluster-config TagNotFound (likely)", "you may not get configmaps in namespace pullprobe: only the Events on the pod are shown")
 	if strings.Contains(got.out, "Checks") {
 		t.Errorf("without a report there are no checks:\n%s", got.out)
 	}
 	w.event(t, p, "registry / RateLimited (confirmed): registry.example is rate-limiting this node (429).\nWho acts: the operator of the registry\nFix: wait 1 min")
 	w.as(t, "tenant", "web-0", "-n", ns).check(t, int(ExitFault), "registry RateLimited (confirmed)", "fix wait 1 min", "you may not get configmaps in namespace pullprobe")
 	w.as(t, "tenant", "-n", ns).check(t, int(ExitFault), "registry RateLimited (confirmed)")
-	w.as(t, "tenant", "ask", "web-0", "-n", ns).check(t, int(ExitFault), "you may not patch pods in namespace rights: shown is the last answer; no diagnosis was requested", "RateLimited")
+	w.as(t, "tenant", "ask", "web-0", "-n", ns).check(t, int(ExitFault), "you may not patch pods in namespace rights: no diagnosis was requested, and the last answer is shown", "RateLimited")
 
 	w.grant(t, "reader", "pullprobe", rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get", "list", "watch"}})
-	w.as(t, "reader", "-n", ns).check(t, int(ExitFault), "TagNotFound (confirmed)", "you may not list pods in namespace rights: shown are the pods that the reports name")
-	w.as(t, "reader", "registries").check(t, int(ExitOK), "registry.example", "you may not list nodes: compared are the nodes that have a report")
+	w.as(t, "reader", "-n", ns).check(t, int(ExitFault), "TagNotFound (confirmed)", "you may not list pods in namespace rights: only the pods that the reports name are shown")
+	w.as(t, "reader", "registries").check(t, int(ExitOK), "registry.example", "you may not list nodes: only nodes that have a report are compared")
 }
 
 // grant gives a user rights in a namespace.

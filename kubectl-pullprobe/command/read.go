@@ -54,7 +54,7 @@ func (r *reader) overview(ctx context.Context, namespace, labels string) (view.O
 		return out, err
 	case cluster.Denied(err):
 		r.limits.Add(cluster.MissingRight("list", "pods", namespace,
-			"shown are the pods that the reports name, at most ten for one reason on one node"))
+			"only the pods that the reports name are shown, at most ten for one reason on one node"))
 		out.Cases = waiting.Named(reports, namespace)
 		return out, nil
 	case err != nil:
@@ -74,7 +74,7 @@ func (r *reader) reports(ctx context.Context) (map[string]*report.NodeReport, er
 	list, err := r.Reports(ctx, r.limits)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MissingRight("list", "configmaps", r.Home(), "shown are the Events on the pods; "+cluster.ReaderRole))
+		r.limits.Add(cluster.MissingRight("list", "configmaps", r.Home(), "only the Events on the pods are shown; "+cluster.ReaderRole))
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -135,7 +135,7 @@ func (r *reader) reportOf(ctx context.Context, node string) (*report.NodeReport,
 	x, err := r.Report(ctx, node)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MissingRight("get", "configmaps", r.Home(), "shown are the Events on the pod; "+cluster.ReaderRole))
+		r.limits.Add(cluster.MissingRight("get", "configmaps", r.Home(), "only the Events on the pod are shown; "+cluster.ReaderRole))
 		return nil, nil
 	case apierrors.IsNotFound(err):
 		r.limits.Add("there is no report of " + node + " in namespace " + r.Home() + ": " + noAgent)
@@ -154,7 +154,7 @@ func (r *reader) events(ctx context.Context, namespace string, pod types.UID) ma
 	list, err := r.Events(ctx, namespace, pod)
 	if err != nil {
 		if cluster.Denied(err) {
-			r.limits.Add(cluster.MissingRight("list", "events", namespace, "shown is what the kubelet's message alone means"))
+			r.limits.Add(cluster.MissingRight("list", "events", namespace, "the verdicts come from the kubelet's message alone"))
 		}
 		return nil
 	}

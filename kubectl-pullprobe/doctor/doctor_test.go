@@ -106,9 +106,9 @@ func TestChecks(t *testing.T) {
 		{"no leader", func(i *cluster.Installation) { i.Fleet.Status.ReadyReplicas = 0 }, []string{"✗ fleet pullprobe-fleet: none of 2 replicas is ready"}},
 		{"rights", func(i *cluster.Installation) {
 			i.Unread[cluster.PartDaemonSet] = "you may not list daemonsets in namespace pullprobe"
-			i.Rights[0].Allowed, i.Rights[0].Without = false, "pods that wait are those that the reports name"
+			i.Rights[0].Allowed, i.Rights[0].Without = false, "only the waiting pods that the reports name are shown"
 		}, []string{
-			"? daemonset you may not list daemonsets in namespace pullprobe", "– rights you may not list pods in namespace shop: pods that wait are those that the reports name",
+			"? daemonset you may not list daemonsets in namespace pullprobe", "– rights you may not list pods in namespace shop: only the waiting pods that the reports name are shown",
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,7 +25,7 @@ var now = time.Date(2026, 11, 30, 12, 0, 0, 0, time.UTC)
 
 // incident returns what so many nodes show, of which a tenth does not reach one registry.
 func incident(nodes int) Input {
-	in := Input{Context: "prod", Notes: []string{"you may not list nodes: compared are the nodes that have a report, without their zones, pools and subnets"}}
+	in := Input{Context: "prod", Notes: []string{"you may not list nodes: only nodes that have a report are compared, without their zones, pools and subnets"}}
 	compared := compare.Input{Now: now, MaxAge: 10 * time.Minute}
 	for i := range nodes {
 		n := cluster.Node{Name: fmt.Sprintf("node-%03d", i), Labels: map[string]string{report.LabelStuck: "0"}, Written: now.Add(-time.Minute)}

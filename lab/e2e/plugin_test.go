@@ -88,5 +88,5 @@ func TestPluginAsk(t *testing.T) {
 	text, code = suite.plugin(t, "web", "-n", ns, "--as", "tenant")
 	wantPlugin(t, text, code, 1, "cluster-config TagNotFound (confirmed)", "you may not get configmaps in namespace pullprobe")
 	text, code = suite.plugin(t, "ask", "web", "-n", ns, "--as", "tenant")
-	wantPlugin(t, text, code, 1, "cluster-config TagNotFound (confirmed)", "shown are the Events on the pod")
+	wantPlugin(t, text, code, 1, "cluster-config TagNotFound (confirmed)", "only the Events on the pod are shown")
 }

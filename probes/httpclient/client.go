@@ -267,7 +267,7 @@ func (c *Client) send(ctx context.Context, r Request) (*Reply, error) {
 			return nil, err
 		}
 		if rep.Hops++; rep.Hops > MaxRedirects {
-			return nil, &connect.BlockedError{Reason: "more than 10 redirects, where the runtime gives up", Cause: report.RegistryUnavailable}
+			return nil, &connect.BlockedError{Reason: "more than 10 redirects: the runtime gives up after 10", Cause: report.RegistryUnavailable}
 		}
 		if r.Method == http.MethodPost && resp.StatusCode < http.StatusTemporaryRedirect { // 301, 302 and 303, as net/http
 			r.Method, r.form, rep.NoForm = http.MethodGet, nil, true

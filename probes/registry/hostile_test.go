@@ -133,7 +133,7 @@ func TestHostile(t *testing.T) {
 			http.Redirect(w, q, "https://"+host+q.URL.Path+"x", http.StatusFound)
 		}))))
 		c := probe(t, n, host+"/app:1")
-		probetest.Want(t, c, "manifest/"+host, report.Fail, report.RegistryUnavailable, "refused=more than 10 redirects, where the runtime gives up")
+		probetest.Want(t, c, "manifest/"+host, report.Fail, report.RegistryUnavailable, "refused=more than 10 redirects: the runtime gives up after 10")
 		if got := len(rec.all()); got > 2*(httpclient.MaxRedirects+1) {
 			t.Errorf("%d requests", got)
 		}

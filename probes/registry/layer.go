@@ -96,10 +96,10 @@ type layerCheck struct {
 	fromURL string // the host of the layer's own URL; empty: the session's host is asked
 }
 
-// leadsTo returns what leads the runtime to another host for a layer.
-func (b *layerCheck) leadsTo(host string) string {
+// referral says what sends the runtime to another host for a layer.
+func (b *layerCheck) referral(host string) string {
 	if b.fromURL != "" {
-		return "the manifest at " + b.session.host.Name() + " leads a layer to " + readable.Clean(host, 80)
+		return "the manifest at " + b.session.host.Name() + " says that a layer is at " + readable.Clean(host, 80)
 	}
 	return b.session.host.Name() + " redirects layers to " + readable.Clean(host, 80)
 }
@@ -159,7 +159,7 @@ func (b *layerCheck) fail(cause report.Cause, summary string) {
 // elsewhere fails for a fault of the host that the registry redirects to.
 func (b *layerCheck) elsewhere(inner report.Cause, host, what string) {
 	b.facts[report.KeyBlobHost], b.facts[report.KeyInnerCause] = host, string(inner)
-	b.fail(report.BlobHostUnreachable, b.leadsTo(host)+": "+what)
+	b.fail(report.BlobHostUnreachable, b.referral(host)+": "+what)
 }
 
 func (b *layerCheck) noAnswer(err error, took time.Duration) {
@@ -213,7 +213,7 @@ func (b *layerCheck) judge(rep *httpclient.Reply) {
 	if away {
 		where = host + ", to which " + name + " redirects layers,"
 		if b.fromURL != "" {
-			where = host + ", to which the manifest leads the layer,"
+			where = host + ", where the layer is according to the manifest,"
 		}
 	}
 	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden

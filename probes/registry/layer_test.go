@@ -206,7 +206,7 @@ func TestLayer(t *testing.T) {
 		}))
 		host = fmt.Sprintf("cdn.lab:%d", port)
 		c := probeBlobs(t, n, &cert, reg, host)
-		probetest.Want(t, c, "blob", report.Fail, report.RegistryUnavailable, "refused=more than 10 redirects, where the runtime gives up")
+		probetest.Want(t, c, "blob", report.Fail, report.RegistryUnavailable, "refused=more than 10 redirects: the runtime gives up after 10")
 	})
 
 	for _, tt := range []struct {

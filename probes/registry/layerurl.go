@@ -28,7 +28,7 @@ func checkLayerURLs(ctx context.Context, sessions []*session, found *session, la
 		b := &layerCheck{session: found, layer: layer, facts: evidence.Facts{}}
 		b.check = report.Check{ID: report.BlobID(found.host.Name()), Kind: report.KindBlob, Target: layer.Digest.String()}
 		if n >= maxLayerURLs || len(layer.URLs) > maxLayerURLs {
-			b.facts[report.KeyNotSeen] = "some layers, which the manifest leads to URLs"
+			b.facts[report.KeyNotSeen] = "some layers, for which the manifest has URLs"
 			b.check.Outcome, b.check.Summary = report.Skipped, "not all URLs of the layers were asked for"
 			b.check.Evidence = b.facts.Checked()
 			return []report.Check{b.check}

@@ -228,7 +228,7 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	r.started = at
 	e := evidence.Facts{report.KeyStarted: at.UTC().Format(time.RFC3339), report.KeyCount: strconv.Itoa(r.Count)}
 	check := report.Check{ID: report.IDRuntimeCA, Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
-	check.Summary = fmt.Sprintf("the trust store (%d certificates) is older than %s, which started at %s",
+	check.Summary = fmt.Sprintf("the trust store (%d certificates) has not changed since %s started (%s)",
 		r.Count, runtime, readable.Time(at))
 	var newer []string
 	var last rootFile
