@@ -18,7 +18,7 @@ import (
 var update = flag.Bool("update", false, "rewrite what docs have from the code")
 
 // generated matches the lines of docs/causes.md that come from the code.
-var generated = regexp.MustCompile(`^- \*\*(Means|Who acts|Fix|Mistaken for)\*\*`)
+var generated = regexp.MustCompile(`^- \*\*(Means|Who acts|Fix|Looks the same( if)?)\*\*`)
 
 // docs/causes.md has a section for every cause of the catalogue. Its meaning, its
 // fix and what else looks like it come from the code: -update writes them. How it
@@ -49,8 +49,8 @@ func TestCausesAreDocumented(t *testing.T) {
 			fmt.Fprintf(&want, "- **Fix**: %s\n", onOneLine(fix))
 		}
 		lines := strings.Join(byHand[string(info.Cause)], "")
-		if !strings.Contains(lines, "- **Known by**: ") || !strings.Contains(lines, "- **Reads like**: ") && info.Cause != Healthy {
-			t.Errorf("%s: %s does not say how it is known, or what it reads like", path, info.Cause)
+		if !strings.Contains(lines, "- **Known by**: ") || !strings.Contains(lines, "- **The message suggests**: ") && info.Cause != Healthy {
+			t.Errorf("%s: %s does not say how it is known, or what the message suggests", path, info.Cause)
 		}
 		want.WriteString(lines)
 		writeRivals(&want, info.Cause)
@@ -117,10 +117,10 @@ func onOneLine(text string) string {
 func writeRivals(w *strings.Builder, c Cause) {
 	rivals, note := Rivals(c)
 	if len(rivals) == 0 {
-		fmt.Fprintf(w, "- **Mistaken for**: nothing: %s\n", note)
+		fmt.Fprintf(w, "- **Looks the same**: nothing: %s\n", note)
 		return
 	}
-	w.WriteString("- **Mistaken for**, unless excluded by evidence:\n")
+	w.WriteString("- **Looks the same if** (unless evidence excludes it):\n")
 	for _, r := range rivals {
 		fmt.Fprintf(w, "  - %s\n", onOneLine(r))
 	}

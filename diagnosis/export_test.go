@@ -68,12 +68,16 @@ func Rivals(c report.Cause) (lines []string, note string) {
 		}
 		for _, r := range x.rivals {
 			line := r.looks
-			if r.acts == report.FaultUndetermined {
-				line += " (who acts then depends on more)"
-			} else if r.acts != "" {
-				line += " (then `" + string(r.acts) + "`)"
+			switch r.acts {
+			case "":
+			case report.FaultUndetermined:
+				line += "; then who must act is undetermined"
+			case report.FaultNone:
+				line += "; then no one must act"
+			default:
+				line += "; then `" + string(r.acts) + "` must act"
 			}
-			lines = append(lines, line+". Decided by: "+r.question)
+			lines = append(lines, line+". To find out: "+r.question)
 		}
 		return lines, x.note
 	}

@@ -16,11 +16,11 @@ import (
 // proves the symptom. It proves the cause only if every rival is excluded.
 type rival struct {
 	id       string
-	looks    string       // what looks exactly so from here
-	acts     report.Fault // who must act then; empty: the same as without it
+	looks    string       // what would look exactly the same from this node, as a sentence
+	acts     report.Fault // who must act then; empty: the same as without the rival
 	rare     bool         // unlikely enough that the verdict keeps its fault while the rival is open
 	same     bool         // the cause is right all the same: only who must act differs
-	question string       // what decides: a request or a command, with placeholders as in fixes
+	question string       // how to find out: a sentence or a command, with placeholders as in fixes
 	excluded func(finding) bool
 }
 

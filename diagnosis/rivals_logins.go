@@ -12,15 +12,16 @@ func rivalsOfLogins() []rivalry {
 	return []rivalry{
 		{cause: report.CredentialsMissing, rivals: []rival{
 			fromNode("login-from-the-node"),
-			notARegistry("login-of-a-site", "a web site with a login of its own, where a misspelt host leads"),
-			underAWildcard("login-under-a-wildcard", "a misspelt host that a wildcard record leads to something else with a login"),
+			notARegistry("login-of-a-site", "the host name is misspelt, and a web site with its own login answers"),
+			underAWildcard("login-under-a-wildcard",
+				"the host name is misspelt, and a wildcard DNS record resolves it to another service with a login"),
 		}},
 		{cause: report.CredentialsRejected, rivals: []rival{
-			notARegistry("password-of-a-site", "a web site with a login of its own, where a misspelt host leads"),
+			notARegistry("password-of-a-site", "the host name is misspelt, and a web site with its own login answers"),
 			ofAnotherSite("password-of-another-site"),
 			{
 				id:       "login-without-role",
-				looks:    "a valid login without access: some token services answer 401 then (Azure without the role AcrPull)",
+				looks:    "the login is valid but has no access: some token services answer 401 then (Azure without the role AcrPull)",
 				question: "check whether the login works for anything at {host}:\ndocker login {host}",
 				excluded: func(f finding) bool {
 					if facts.IsAzure(f.Host) || strings.HasPrefix(f.Decided(report.KeyUsedCredential), "provider ") {
@@ -34,8 +35,8 @@ func rivalsOfLogins() []rivalry {
 		{cause: report.CredentialsExpired, rivals: []rival{
 			{
 				id:       "expiry-unknown",
-				looks:    "a login that is rejected for another reason",
-				question: "check when the credentials expire: they do not say it",
+				looks:    "the registry rejects the login for another reason than its age",
+				question: "check when the credentials expire: they do not contain that time",
 				excluded: func(f finding) bool { return f.Has(report.KeyCredentialExpires) || f.Has(report.KeyExpired) },
 			},
 		}},
@@ -43,7 +44,7 @@ func rivalsOfLogins() []rivalry {
 			refusedByRegistry("refused-to-login", "-u USER "),
 			{
 				id:       "head-forbidden-to-login",
-				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
+				looks:    "a firewall or gateway in front of the registry forbids HEAD and passes GET on",
 				acts:     report.FaultRegistry,
 				question: "compare the answers to GET and HEAD (-I for -i):\ncurl -i -u USER https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool {
@@ -53,7 +54,7 @@ func rivalsOfLogins() []rivalry {
 			},
 			{
 				id:       "forbidden-may-be-expired",
-				looks:    "an expired login: some registries and token services answer 403 then",
+				looks:    "the login has expired: some registries and token services answer 403 then",
 				question: "check whether the credentials have expired: some registries answer 403 then",
 				excluded: func(f finding) bool {
 					token := f.Get(f.Get(report.ManifestID(f.Host)).BlockedBy).Kind == report.KindToken
@@ -63,7 +64,7 @@ func rivalsOfLogins() []rivalry {
 			},
 			{
 				id:       "existence-hidden",
-				looks:    "a repository that does not exist: the registry gives the same answer for it",
+				looks:    "the repository does not exist: the registry gives the same answer for it",
 				acts:     report.FaultConfig,
 				rare:     true,
 				question: "check whether the repository exists: {host} answers the same for one that does not",
@@ -86,7 +87,7 @@ func (f finding) decidedOrToken(key string) string {
 func fromNode(id string) rival {
 	return rival{
 		id:       id,
-		looks:    "a login that the node itself should supply (credential provider, docker configuration), whatever secrets the pod has",
+		looks:    "the node should supply the login (credential provider, docker configuration), and the pod needs no secret",
 		acts:     report.FaultNode,
 		question: "check whether a credential provider of {node} has the login for {registry}",
 		excluded: func(f finding) bool {
@@ -103,19 +104,19 @@ func rivalsOfSecrets() []rivalry {
 			fromNode("missing-secret-not-needed"),
 			{
 				id:       "missing-secret-of-several",
-				looks:    "a pod with several secrets, of which the missing one is for another registry",
-				question: "check which registry secret {secret} is meant for: the pod names several",
+				looks:    "the pod names several secrets, and the missing one is for another registry",
+				question: "check which registry secret {secret} is meant for: the pod names several secrets",
 				excluded: func(f finding) bool {
 					return !strings.Contains(f.Fact(report.IDCredentials, report.KeyAbsent)+f.Fact(report.IDPod, report.KeyPullSecrets), ",")
 				},
 			},
-			notARegistry("secret-for-a-site", "a web site with a login of its own, where a misspelt host leads"),
+			notARegistry("secret-for-a-site", "the host name is misspelt, and a web site with its own login answers"),
 		}},
 		{cause: report.PullSecretMalformed, rivals: []rival{
 			{
 				id:       "secret-passed-over",
-				looks:    "a secret of type Opaque, which the kubelet ignores: the login is missing for another reason",
-				question: "check the type of the secret: the kubelet ignores Opaque ones:\nkubectl -n {ns} get secret {secret}",
+				looks:    "the secret has the type Opaque, so the kubelet ignores it: the login is missing for another reason",
+				question: "check the type of the secret: the kubelet ignores the type Opaque:\nkubectl -n {ns} get secret {secret}",
 				excluded: func(f finding) bool {
 					c := f.Get(report.IDCredentials)
 					return c.Is(report.KeyFatal) || f.FailedHere(report.KindManifest)
@@ -124,7 +125,7 @@ func rivalsOfSecrets() []rivalry {
 		}},
 		{cause: report.PullSecretOtherRegistry, rivals: []rival{
 			fromNode("other-secret-not-needed"),
-			notARegistry("other-secret-for-a-site", "a web site with a login of its own, where a misspelt host leads"),
+			notARegistry("other-secret-for-a-site", "the host name is misspelt, and a web site with its own login answers"),
 		}},
 		{cause: report.PullSecretNotAttached, rivals: []rival{
 			fromNode("unattached-secret-not-needed"),
@@ -132,7 +133,7 @@ func rivalsOfSecrets() []rivalry {
 		{cause: report.NeverPullNotPresent, rivals: []rival{
 			{
 				id:       "present-for-others",
-				looks:    "an image that is on the node and that this pod may not use: newer kubelets report the same",
+				looks:    "the image is on the node, but this pod may not use it: newer kubelets report the same",
 				question: "check whether the image is on the node:\ncrictl images | grep {repository}",
 				excluded: func(f finding) bool { return f.LocalImages().Evidence[report.KeyPresent] == "false" },
 			},
@@ -140,16 +141,16 @@ func rivalsOfSecrets() []rivalry {
 		{cause: report.PresentNotAuthorized, rivals: []rival{
 			{
 				id:       "pulled-meanwhile",
-				looks:    "an image that was pulled to the node after the kubelet's last attempt",
+				looks:    "the image was pulled to the node after the kubelet's last attempt",
 				acts:     report.FaultNone,
 				rare:     true,
-				question: "wait for the kubelet's next attempt: the image may have been pulled to the node after its last one",
+				question: "wait for the kubelet's next attempt: the image may have been pulled to the node after the last attempt",
 			},
 		}},
 		{cause: report.SignatureRejected, rivals: []rival{
 			{
 				id:       "verifier-not-run",
-				looks:    "a verifier of the node that fails instead of deciding: no check can call it",
+				looks:    "a verifier of the node failed, and neither approved nor rejected the image: no check can call the verifier",
 				acts:     report.FaultNode,
 				rare:     true,
 				question: "read the verifier's own log on {node}",
@@ -158,7 +159,7 @@ func rivalsOfSecrets() []rivalry {
 		{cause: report.CredentialProviderFailed, rivals: []rival{
 			{
 				id:       "provider-fails-here-only",
-				looks:    "a provider that fails when pullprobe runs it, and not when the kubelet does",
+				looks:    "the provider fails only when pullprobe runs it, not when the kubelet does",
 				question: "read the kubelet's log on {node}:\n{kubeletLog}",
 				excluded: finding.Agreed,
 			},

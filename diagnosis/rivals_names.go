@@ -19,7 +19,7 @@ func notARegistry(id, looks string) rival {
 func underAWildcard(id, looks string) rival {
 	return rival{
 		id: id, looks: looks, acts: report.FaultConfig,
-		question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
+		question: "check whether {host} is the intended name: any other name of its domain resolves to the same address",
 		excluded: func(f finding) bool {
 			return f.NameIsItsOwn() || f.IsRegistry() && !f.UnderWildcard()
 		},
@@ -30,8 +30,11 @@ func underAWildcard(id, looks string) rival {
 // leads by a wildcard record.
 func ofAnotherSite(id string) rival {
 	return rival{
-		id: id, looks: "a misspelt host that a wildcard record leads to another registry", acts: report.FaultConfig, rare: true,
-		question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
+		id:       id,
+		looks:    "the host name is misspelt, and a wildcard DNS record resolves it to another registry",
+		acts:     report.FaultConfig,
+		rare:     true,
+		question: "check whether {host} is the intended name: any other name of its domain resolves to the same address",
 		excluded: func(f finding) bool { return !f.UnderWildcard() || facts.IsOneService(f.Evidence, f.Host) },
 	}
 }
@@ -39,7 +42,7 @@ func ofAnotherSite(id string) rival {
 // lostRepository is the rival of a repository that is not there now, and was before.
 func lostRepository(id string) rival {
 	return rival{
-		id: id, looks: "a registry that has lost the repository: the node has images of it", acts: report.FaultRegistry,
+		id: id, looks: "the registry has lost the repository: the node has images of it", acts: report.FaultRegistry,
 		question: "check on {host} whether its storage is complete: this node has images of {repository}",
 		excluded: func(f finding) bool { return f.LocalImages().Evidence[report.KeyOfRepository] == "" },
 	}
@@ -51,7 +54,7 @@ func lostRepository(id string) rival {
 func refusedByRegistry(id, login string) rival {
 	return rival{
 		id:    id,
-		looks: "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
+		looks: "the registry refuses for another reason than the login: policy, quota, billing, quarantine, country, network",
 		acts:  report.FaultRegistry,
 		rare:  true,
 		question: "read in the answer of {host} why it refuses:\n" +
@@ -68,7 +71,7 @@ func refusedByRegistry(id, login string) rival {
 func hiddenFromLogin(id string) rival {
 	return rival{
 		id:       id,
-		looks:    "a registry that hides what the account may not see (Artifactory with hidden repositories)",
+		looks:    "the registry hides what the account may not see (Artifactory with hidden repositories)",
 		question: "check whether the account in {source} may see {repository} on {host}: it answers 404 without that right, too",
 		excluded: func(f finding) bool {
 			product := f.Fact(report.RegistryID(f.Host), report.KeyProduct)
@@ -85,10 +88,10 @@ func hiddenFromLogin(id string) rival {
 func ofACache(id string) rival {
 	return rival{
 		id:       id,
-		looks:    "a cache of another registry, which cannot reach that one now, or remembers an older answer of it",
+		looks:    "the host is a cache of another registry: it cannot reach that registry now, or remembers an older answer",
 		acts:     report.FaultRegistry,
 		rare:     true,
-		question: "check whether {repository} on {host} is a cache (proxy repository) of another registry: then that one decides",
+		question: "check whether {repository} on {host} is a cache (proxy repository) of another registry: if so, check that registry",
 		excluded: func(f finding) bool { return !f.MayBeCache() },
 	}
 }
@@ -106,7 +109,7 @@ func rivalsOfNames() []rivalry {
 		{cause: report.InvalidReference, rivals: []rival{
 			{
 				id:       "foreign-text",
-				looks:    "a registry whose answer speaks of an invalid name: the runtime hands its text on",
+				looks:    "the registry calls a name invalid in its answer, and the runtime reports that text",
 				acts:     report.FaultUndetermined,
 				question: "read the runtime's log at the time of the pull: who reports the invalid name?",
 				excluded: func(f finding) bool { return f.Get(report.IDReference).Outcome != report.Pass },
@@ -115,7 +118,7 @@ func rivalsOfNames() []rivalry {
 		{cause: report.TagNotFound, rivals: []rival{
 			{
 				id:       "head-not-passed-on",
-				looks:    "something in front of the registry that answers HEAD itself and passes GET on; or one of several machines lacks the tag",
+				looks:    "something in front of the registry answers HEAD itself and passes GET on; or one of its machines lacks the tag",
 				acts:     report.FaultRegistry,
 				rare:     true,
 				question: get,
@@ -123,14 +126,14 @@ func rivalsOfNames() []rivalry {
 			},
 			{
 				id:       "tag-hidden-from-anonymous",
-				looks:    "a registry that answers 404 instead of asking for a login (Artifactory with hidden repositories)",
+				looks:    "the registry answers 404 instead of requiring a login (Artifactory with hidden repositories)",
 				acts:     report.FaultConfig,
 				question: withLogin,
 				excluded: func(f finding) bool { return !f.MayBeHidden() },
 			},
 			{
 				id:       "tag-listed",
-				looks:    "a tag that the registry lists while its manifest is lost (garbage collection, replication)",
+				looks:    "the registry lists the tag, but has lost its manifest (garbage collection, replication)",
 				acts:     report.FaultRegistry,
 				rare:     true,
 				question: "check whether the tag is in the registry's own list:\ncurl https://{host}/v2/{repository}/tags/list",
@@ -142,12 +145,12 @@ func rivalsOfNames() []rivalry {
 			ofAnotherSite("tag-of-another-site"),
 			hiddenFromLogin("tag-hidden-from-login"),
 			ofACache("tag-of-a-cache"),
-			notARegistry("tag-of-no-registry", "a web server or an ingress that knows no such path"),
+			notARegistry("tag-of-no-registry", "the host is a web server or an ingress, not a registry, and does not know the path"),
 		}},
 		{cause: report.RepositoryNotFound, rivals: []rival{
 			{
 				id:       "repository-hidden-from-anonymous",
-				looks:    "a registry that hides a private repository behind 404 instead of asking for a login (Artifactory, Nexus)",
+				looks:    "the registry answers 404 for a private repository instead of requiring a login (Artifactory, Nexus)",
 				acts:     report.FaultConfig,
 				question: withLogin,
 				excluded: func(f finding) bool { return !f.MayBeHidden() },
@@ -156,24 +159,24 @@ func rivalsOfNames() []rivalry {
 			ofAnotherSite("repository-of-another-site"),
 			hiddenFromLogin("repository-hidden-from-login"),
 			ofACache("repository-of-a-cache"),
-			notARegistry("repository-of-no-registry", "a web server or an ingress that knows no such path"),
+			notARegistry("repository-of-no-registry", "the host is a web server or an ingress, not a registry, and does not know the path"),
 		}},
 		{cause: report.AccessDeniedOrMissing, rivals: []rival{
 			fromNode("denied-for-lack-of-the-nodes-login"),
 			{
 				id:       "head-forbidden",
-				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
+				looks:    "a firewall or gateway in front of the registry forbids HEAD and passes GET on",
 				acts:     report.FaultRegistry,
 				question: get,
 				excluded: func(f finding) bool { return !f.ForbiddenWithoutReason() || gotten(f) },
 			},
 			refusedByRegistry("refused-to-anonymous", ""),
-			notARegistry("denied-by-no-registry", "a web site that forbids the path"),
+			notARegistry("denied-by-no-registry", "the host is a web site, not a registry, and forbids the path"),
 		}},
 		{cause: report.PlatformMismatch, rivals: []rival{
 			{
 				id:       "index-not-read",
-				looks:    "an image index that pullprobe read only in part, or another index, which the runtime got from another host",
+				looks:    "pullprobe read the image index only in part, or the runtime got another index from another host",
 				question: "list the platforms of the image:\ndocker manifest inspect {image}",
 				excluded: func(f finding) bool { return f.Has(report.KeyPlatforms) || f.Has(report.KeyPlatform) },
 			},

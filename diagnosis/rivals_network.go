@@ -13,7 +13,7 @@ func rivalsOfResolvers() []rivalry {
 		{cause: report.HostNotFound, rivals: []rival{
 			{
 				id:       "answered-for-any-name",
-				looks:    "a misspelt name, and a second resolver that has an address for any name",
+				looks:    "the host name is misspelt, and another resolver has an address for any name",
 				acts:     report.FaultConfig,
 				question: "check whether {host} exists: resolve a random name with the resolver that has an address for it",
 				excluded: func(f finding) bool {
@@ -23,7 +23,7 @@ func rivalsOfResolvers() []rivalry {
 			},
 			{
 				id:       "name-from-other-sources",
-				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
+				looks:    "the runtime resolves the name by another source of nsswitch.conf",
 				acts:     report.FaultNode,
 				rare:     true,
 				question: "query the other sources of nsswitch.conf on {node}:\ngetent hosts {host}",
@@ -33,7 +33,7 @@ func rivalsOfResolvers() []rivalry {
 		{cause: report.ResolverFailed, rivals: []rival{
 			{
 				id:       "domain-fails",
-				looks:    "a domain whose own name servers fail: the resolver answers SERVFAIL for it, and well for every other name",
+				looks:    "the name servers of this domain fail: the resolver answers SERVFAIL for this domain, and resolves every other name",
 				acts:     report.FaultUndetermined,
 				question: "resolve another name with {resolver}: if that works, the name servers of this domain are at fault",
 				excluded: func(f finding) bool {
@@ -42,17 +42,17 @@ func rivalsOfResolvers() []rivalry {
 			},
 			{
 				id:       "domain-refuses",
-				looks:    "a resolver that passes on the REFUSED of this domain's own name servers, and answers for every other name",
+				looks:    "the name servers of this domain answer REFUSED: the resolver passes that on, and resolves every other name",
 				acts:     report.FaultUndetermined,
 				rare:     true, // most resolvers answer SERVFAIL then
-				question: "resolve another name with {resolver}: if that works, whoever runs the resolver tells why it refuses {host}",
+				question: "resolve another name with {resolver}: if that works, ask the operator of {resolver} why it refuses {host}",
 				excluded: func(f finding) bool {
 					return f.Isolated() || f.OtherNameFails() || !facts.ResolversRefuse(f.Evidence, f.Host)
 				},
 			},
 			{
 				id:       "failure-beside-other-sources",
-				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
+				looks:    "the runtime resolves the name by another source of nsswitch.conf",
 				question: "query the other sources of nsswitch.conf on {node}:\ngetent hosts {host}",
 				excluded: func(f finding) bool { return f.Fact(report.DNSID(f.Host), report.KeyNsswitchOthers) == "" },
 			},
@@ -60,7 +60,7 @@ func rivalsOfResolvers() []rivalry {
 		{cause: report.ResolverUnreachable, rivals: []rival{
 			{
 				id:       "domain-unanswered",
-				looks:    "a resolver that only waits for the name servers of this domain, and answers for every other name",
+				looks:    "the name servers of this domain do not answer: the resolver waits for them, and resolves every other name",
 				acts:     report.FaultUndetermined,
 				rare:     true, // a resolver that answers others says SERVFAIL
 				question: "resolve another name with {resolver}: if that works, the name servers of this domain are at fault",
@@ -72,7 +72,7 @@ func rivalsOfResolvers() []rivalry {
 		{cause: report.ResolverWrongAnswer, rivals: []rival{
 			{
 				id:       "address-out-of-order",
-				looks:    "an address that is the registry's own and is out of order",
+				looks:    "the address belongs to the registry, and the machine there is out of order",
 				acts:     report.FaultRegistry,
 				rare:     true,
 				question: "check whether the address that {resolver} returns should be one of {host}",
@@ -96,10 +96,10 @@ func rivalsOfConnections() []rivalry {
 	misspelt := func(id string) rival {
 		return rival{
 			id:       id,
-			looks:    "a misspelt host that a wildcard record leads to a machine without a registry",
+			looks:    "the host name is misspelt, and a wildcard DNS record resolves it to a machine without a registry",
 			acts:     report.FaultConfig,
 			same:     true,
-			question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
+			question: "check whether {host} is the intended name: any other name of its domain resolves to the same address",
 			excluded: func(f finding) bool { return !f.UnderWildcard() },
 		}
 	}
@@ -111,7 +111,7 @@ func rivalsOfConnections() []rivalry {
 		{cause: report.NetworkUnreachable, rivals: []rival{
 			{
 				id:       "router-reports",
-				looks:    "a router that reports the host or its network as unreachable, because the registry's machine is off",
+				looks:    "a router reports the host or its network as unreachable, because the registry's machine is off",
 				acts:     report.FaultUndetermined,
 				question: report.AskElsewhere,
 				excluded: func(f finding) bool {
@@ -123,14 +123,14 @@ func rivalsOfConnections() []rivalry {
 		{cause: report.ConnectionReset, rivals: []rival{
 			{
 				id:       "reset-by-the-server",
-				looks:    "a server or load balancer that resets the connection itself",
+				looks:    "the server or its load balancer resets the connection",
 				acts:     report.FaultRegistry,
 				question: report.AskElsewhere,
 				excluded: func(f finding) bool { return f.ofLayer() || f.OpinionOn(f.Host).GetThrough() && f.OthersReach(f.Host) },
 			},
 			{
 				id:       "layer-cut-off-by-the-server",
-				looks:    "a host that sends a part of a layer and closes the connection",
+				looks:    "the host sends a part of the layer and closes the connection",
 				acts:     report.FaultRegistry,
 				question: "pull the image on another node: if it fails there too, {host} is at fault; if not, this node or its network is",
 				excluded: func(f finding) bool { return !f.ofLayer() },
@@ -140,7 +140,7 @@ func rivalsOfConnections() []rivalry {
 		{cause: report.ProxyDenied, rivals: []rival{
 			{
 				id:       "name-not-on-the-list",
-				looks:    "a misspelt host, which no list of the proxy has",
+				looks:    "the host name is misspelt, and no list of the proxy has it",
 				acts:     report.FaultConfig,
 				rare:     true,
 				question: "check whether {host} is the intended name: this node has no image from it",
@@ -150,7 +150,7 @@ func rivalsOfConnections() []rivalry {
 			},
 			{
 				id:       "refused-behind-the-proxy",
-				looks:    "a proxy that is willing and cannot reach the host: it answers with an error of its own",
+				looks:    "the proxy allows the host but cannot reach it, and answers with its own error",
 				acts:     report.FaultUndetermined,
 				question: "read the proxy's log of CONNECT to {host}: does it refuse the host, or not reach it?",
 				excluded: finding.refusedByProxy,
@@ -166,7 +166,7 @@ func rivalsOfProtocol() []rivalry {
 		{cause: report.TLSHandshakeFailed, rivals: []rival{
 			{
 				id:       "another-service",
-				looks:    "another service than a registry at this port, or an old server",
+				looks:    "another service than a registry, or an old server, answers at this port",
 				acts:     report.FaultRegistry,
 				question: "check what answers at {host}:\nopenssl s_client -connect {hostport}",
 			},
@@ -175,7 +175,7 @@ func rivalsOfProtocol() []rivalry {
 			changedServer("http-since-lately"),
 			{
 				id:       "no-registry-in-plain-http",
-				looks:    "a login portal or another web server at this port",
+				looks:    "a login portal or another web server answers at this port",
 				acts:     report.FaultUndetermined,
 				rare:     true,
 				question: "check what answers at {host} in plain HTTP:\ncurl -i http://{hostport}/v2/",
@@ -183,9 +183,9 @@ func rivalsOfProtocol() []rivalry {
 			},
 			{
 				id:       "http-answer-under-a-wildcard",
-				looks:    "a web server where a misspelt host leads, by a wildcard record",
+				looks:    "the host name is misspelt, and a wildcard DNS record resolves it to a web server",
 				acts:     report.FaultConfig,
-				question: "check whether {host} is the intended name: any other name of its domain leads to the same address",
+				question: "check whether {host} is the intended name: any other name of its domain resolves to the same address",
 				excluded: func(f finding) bool { return !f.UnderWildcard() },
 			},
 		}},
@@ -197,7 +197,7 @@ func rivalsOfProtocol() []rivalry {
 func changedServer(id string) rival {
 	return rival{
 		id:       id,
-		looks:    "a server that has changed: the node pulled from it over TLS before",
+		looks:    "the server has changed: the node pulled from it over TLS before",
 		acts:     report.FaultRegistry,
 		question: "check what has changed on {host}: this node pulled images from it before",
 		excluded: func(f finding) bool {
@@ -212,15 +212,15 @@ func (f finding) ofLayer() bool {
 	return f.Message.Stage() == report.StageBlob && slices.Contains(f.Because, f.MessageID()) && !f.obstacle.Found()
 }
 
-// anIngress is the rival of certificates: the name leads to something that does not
-// know it.
+// anIngress returns the rival of causes in a certificate: an ingress or an appliance that has
+// no certificate for the host answers with its default one.
 func anIngress(id string) rival {
 	return rival{
 		id:    id,
-		looks: "the default certificate of an ingress or an appliance: a misspelt host under a wildcard record, or a host that it does not know",
+		looks: "an ingress or an appliance answers with its default certificate: the host name is misspelt, or the ingress does not know it",
 		acts:  report.FaultUndetermined,
-		question: "check whether {host} is the intended name (any name of its domain may lead to this ingress), and whether the ingress " +
-			"has a rule and a certificate for it",
+		question: "check the spelling of {host}: with a wildcard DNS record every name of the domain reaches the same ingress. " +
+			"Then check that the ingress has a rule and a certificate for {host}",
 	}
 }
 
@@ -238,9 +238,9 @@ func rivalsOfCertificates() []rivalry {
 			ingress("untrusted-ingress", notOneForAll),
 			{
 				id:       "chain-incomplete",
-				looks:    "a server that does not send the intermediate certificate of its issuer",
+				looks:    "the server does not send the intermediate certificate of its issuer",
 				acts:     report.FaultRegistry,
-				question: "openssl s_client -showcerts -connect {hostport}",
+				question: "list the certificates that {host} sends:\nopenssl s_client -showcerts -connect {hostport}",
 				excluded: func(f finding) bool { return !f.Has(report.KeyMissingIntermediate) },
 			},
 		}},
@@ -250,7 +250,7 @@ func rivalsOfCertificates() []rivalry {
 			}),
 			{
 				id:       "mismatch-by-a-resolver",
-				looks:    "an address that only one of the resolvers returns, or one under a search domain",
+				looks:    "only one of the resolvers returns this address, or the name was completed with a search domain",
 				acts:     report.FaultNode,
 				question: "resolve {host} with a resolver outside this node",
 				excluded: func(f finding) bool {
@@ -264,7 +264,7 @@ func rivalsOfCertificates() []rivalry {
 			ingress("expired-for-another-name", func(f finding) bool { return notOneForAll(f) && f.certificateNames() }),
 			{
 				id:       "clock-ahead",
-				looks:    "a node whose clock is ahead",
+				looks:    "this node's clock is ahead",
 				acts:     report.FaultNode,
 				question: "compare the time with another clock than this node's",
 				excluded: func(f finding) bool {
@@ -276,7 +276,7 @@ func rivalsOfCertificates() []rivalry {
 		{cause: report.CertificateNotYetValid, rivals: []rival{
 			{
 				id:       "used-too-early",
-				looks:    "a server that uses its certificate too early, while this node's clock is right",
+				looks:    "the server uses its certificate too early, and this node's clock is right",
 				acts:     report.FaultRegistry,
 				question: "compare the time with a clock elsewhere: if this node's is right, {host} uses its certificate too early",
 			},
@@ -284,7 +284,7 @@ func rivalsOfCertificates() []rivalry {
 		{cause: report.ClockSkewed, rivals: []rival{
 			{
 				id:       "one-clock-against-one",
-				looks:    "a server whose clock is wrong, while this node's is right",
+				looks:    "the server's clock is wrong, and this node's clock is right",
 				acts:     report.FaultRegistry,
 				rare:     true,
 				question: "compare the time with another clock: only the clock of {host} contradicts this node's",
@@ -297,7 +297,7 @@ func rivalsOfCertificates() []rivalry {
 		{cause: report.TLSIntercepted, rivals: []rival{
 			{
 				id:       "authority-changed",
-				looks:    "a registry that has changed its authority",
+				looks:    "the registry has changed the CA of its certificate",
 				acts:     report.FaultRegistry,
 				rare:     true,
 				question: "compare the certificate that {host} sends to {node} and to another network:\nopenssl s_client -connect {hostport}",

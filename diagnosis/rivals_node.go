@@ -12,7 +12,7 @@ func rivalsOfTheRuntime() []rivalry {
 		{cause: report.RuntimeConfigStale, rivals: []rival{
 			{
 				id:       "failed-before",
-				looks:    "a fault that is over: the message is older than the checks that pass",
+				looks:    "the fault is over: the message is older than the checks that pass",
 				acts:     report.FaultNone,
 				rare:     true,
 				question: "check whether the pull succeeds after a restart of the runtime",
@@ -22,7 +22,7 @@ func rivalsOfTheRuntime() []rivalry {
 		{cause: report.RuntimeConfigInvalid, rivals: []rival{
 			{
 				id:       "file-does-not-matter",
-				looks:    "a fault that the file would not have changed: the runtime ignores it",
+				looks:    "the pull fails for another reason, which the ignored file would not have changed",
 				acts:     report.FaultUndetermined,
 				rare:     true,
 				question: "pull again once {hostsFile} is corrected",
@@ -42,7 +42,7 @@ func rivalsOfTheRuntime() []rivalry {
 		{cause: report.MirrorFaulty, rivals: []rival{
 			{
 				id:       "upstream-not-seen",
-				looks:    "an image that the upstream lacks, too",
+				looks:    "the upstream does not have the image either",
 				acts:     report.FaultUndetermined,
 				rare:     true,
 				question: "pull without this mirror",
@@ -58,7 +58,7 @@ func rivalsOfTheRuntime() []rivalry {
 		{cause: report.PullTimedOut, rivals: []rival{
 			{
 				id:       "slow-elsewhere",
-				looks:    "a registry or a layers' host that is slow for everyone",
+				looks:    "the registry or the layers' host is slow for everyone",
 				acts:     report.FaultRegistry,
 				rare:     true,
 				question: "measure how fast another node downloads these layers",
@@ -67,7 +67,7 @@ func rivalsOfTheRuntime() []rivalry {
 		{cause: report.PullQueueLimited, rivals: []rival{
 			{
 				id:       "slow-not-queued",
-				looks:    "a pull that runs beside the other one and is slow itself",
+				looks:    "the pull is slow itself, and does not wait for the other pull",
 				question: "check whether the kubelet pulls one image at a time: serializeImagePulls and maxParallelImagePulls in its configuration",
 			},
 		}},
@@ -80,7 +80,7 @@ func rivalsOfTheDisk() []rivalry {
 	own := func(id string) rival {
 		return rival{
 			id:       id,
-			looks:    "a registry that reports this of its own disk or quota: the runtime hands its text on",
+			looks:    "the registry reports this about its own disk or quota, and the runtime reports the registry's text",
 			acts:     report.FaultRegistry,
 			question: "check the image file system on {node}:\ndf -h {disk}\ndf -i {disk}",
 			excluded: func(f finding) bool { return f.FailedHere(report.KindDisk) || f.FailedHere(report.KindRuntime) },
@@ -94,7 +94,7 @@ func rivalsOfTheDisk() []rivalry {
 		{cause: report.UnpackFailed, rivals: []rival{
 			{
 				id:       "bad-layer",
-				looks:    "a layer that no node can unpack",
+				looks:    "no node can unpack the layer",
 				acts:     report.FaultRegistry,
 				rare:     true,
 				question: "check whether another node unpacks the same image",
@@ -103,7 +103,7 @@ func rivalsOfTheDisk() []rivalry {
 		{cause: report.LayerCorrupt, rivals: []rival{
 			{
 				id:       "spoilt-on-the-way",
-				looks:    "a proxy, a mirror or a layers' host that changes or cuts off what it passes on",
+				looks:    "a proxy, a mirror or a layers' host changes the layer or cuts it off",
 				acts:     report.FaultUndetermined,
 				rare:     true,
 				question: "check whether another node gets the same layer from {host}",
@@ -113,9 +113,9 @@ func rivalsOfTheDisk() []rivalry {
 			},
 			{
 				id:       "content-of-a-cache",
-				looks:    "a cache of another registry that has the manifest, and cannot get the layers now",
+				looks:    "the host is a cache of another registry: it has the manifest, and cannot get the layers now",
 				rare:     true,
-				question: "check whether {repository} on {host} is a cache (proxy repository), and whether it reaches its registry",
+				question: "check whether {repository} on {host} is a cache (proxy repository), and whether that cache reaches the other registry",
 				excluded: func(f finding) bool { return !f.MayBeCache() },
 			},
 		}},
@@ -129,7 +129,7 @@ func rivalsOfAnswers() []rivalry {
 		return rival{
 			id: id, looks: looks,
 			acts:     report.FaultUndetermined,
-			question: "compare the answer with that in another network, or without the proxy:\ncurl -i https://{host}/v2/",
+			question: "compare with the answer from another network, or without the proxy:\ncurl -i https://{host}/v2/",
 			excluded: func(f finding) bool {
 				// A proxy answers for a host as a whole.
 				return f.direct() || f.Has(report.KeyCode) || f.Cause != report.TokenServiceFailed && f.IsRegistry()
@@ -138,13 +138,13 @@ func rivalsOfAnswers() []rivalry {
 	}
 	return []rivalry{
 		{cause: report.RateLimited, rivals: []rival{
-			onTheWay("limited-on-the-way", "a proxy or a gateway that limits requests itself"),
+			onTheWay("limited-on-the-way", "a proxy or a gateway limits the requests itself"),
 		}},
 		{cause: report.RegistryUnavailable, rivals: []rival{
-			onTheWay("answered-by-the-proxy", "a proxy that answers for a registry that it cannot reach"),
+			onTheWay("answered-by-the-proxy", "a proxy cannot reach the registry, and answers in its place"),
 			{
 				id:       "error-of-no-registry",
-				looks:    "a web server or an ingress without a backend, where a misspelt host leads",
+				looks:    "the host name is misspelt, and a web server or an ingress without a backend answers",
 				acts:     report.FaultConfig,
 				rare:     true,
 				question: "check whether {host} is a registry at all:\ncurl -i https://{host}/v2/",
@@ -152,7 +152,7 @@ func rivalsOfAnswers() []rivalry {
 			},
 			{
 				id:    "head-answered-otherwise",
-				looks: "something in front of the registry that answers HEAD otherwise than GET",
+				looks: "something in front of the registry answers HEAD and GET differently",
 				acts:  report.FaultRegistry,
 				question: "compare the answers to GET and HEAD (-I for -i) in another network:\n" +
 					"curl -i https://{host}/v2/{repository}/manifests/{tag}",
@@ -160,14 +160,14 @@ func rivalsOfAnswers() []rivalry {
 			},
 		}},
 		{cause: report.TokenServiceFailed, rivals: []rival{
-			onTheWay("token-answer-of-the-proxy", "a proxy or a portal that answers for the token service"),
+			onTheWay("token-answer-of-the-proxy", "a proxy or a portal answers in place of the token service"),
 		}},
 		{cause: report.BlobHostUnreachable, note: "a host of layers that is down for everyone, and a firewall, look alike: " +
 			"who must act is undetermined without further evidence"},
 		{cause: report.UnsupportedManifest, rivals: []rival{
 			{
 				id:       "unknown-media-type",
-				looks:    "a manifest that a newer runtime understands, or that was not read",
+				looks:    "a newer runtime understands the manifest, or pullprobe did not read the manifest",
 				acts:     report.FaultNode,
 				rare:     true,
 				question: "check the media type of the manifest:\ncurl -I https://{host}/v2/{repository}/manifests/{tag}",

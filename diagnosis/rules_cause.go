@@ -139,7 +139,7 @@ func causesInLogins() []causeRule {
 				return o
 			}
 			o = o.WithRootCause(report.PresentNotAuthorized, e.LocalImages().ID)
-			return o.LikelyAtMost("wait for the kubelet's next attempt: the image may have been pulled to the node after its last one")
+			return o.LikelyAtMost("wait for the kubelet's next attempt: the image may have been pulled to the node after the last attempt")
 		}},
 	}
 }

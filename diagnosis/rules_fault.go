@@ -382,7 +382,7 @@ func elsewhere(host string) string {
 
 // fromAnotherNetwork asks for the answer of a host to a node of another network.
 func fromAnotherNetwork(host string) string {
-	return "compare its answer with that in another network:\ncurl -i https://" + host + "/v2/"
+	return "compare its answer with the answer from another network:\ncurl -i https://" + host + "/v2/"
 }
 
 // fromAnotherNode says what the same check from another node would show.

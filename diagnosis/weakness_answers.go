@@ -13,7 +13,7 @@ import (
 // host, may give otherwise.
 func weaknessesOfMachines() []weakness {
 	return []weakness{
-		{"address-disputed", "the hosts file or the resolvers of the node lead to different machines, and only one answered", func(
+		{"address-disputed", "the hosts file or the resolvers of the node disagree about the host's address, and only one machine answered", func(
 			f finding, c report.Check,
 		) (string, bool) {
 			host := facts.AnsweringHost(c)
@@ -43,7 +43,7 @@ func weaknessesOfMachines() []weakness {
 			return question, facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, host) &&
 				!facts.IsOneService(f.Evidence, host) && !facts.SameAnswer(c, report.KeyOtherMachines)
 		}},
-		{"manifest-from-another-host", "the registry redirects the request for the manifest, and only the other host answered", func(
+		{"manifest-from-another-host", "the registry redirects the request for the manifest, and only the host of the redirect answered", func(
 			_ finding, c report.Check,
 		) (string, bool) {
 			other := c.Evidence[report.KeyRedirectedTo]
@@ -55,15 +55,15 @@ func weaknessesOfMachines() []weakness {
 					") and may be out of date; compare it with that of the registry itself" + manifestRequest(f, c, "-H 'Cache-Control: no-cache' "),
 				facts.IsAnswer(c) && c.Evidence[report.KeyCached] != ""
 		}},
-		{"public-registry-inside", "the name of a public registry leads to a private address", func(f finding, c report.Check) (string, bool) {
+		{"public-registry-inside", "the name of a public registry resolves to a private address", func(f finding, c report.Check) (string, bool) {
 			return "check which machine answers for " + c.Host + " at " + f.Fact(report.DNSID(c.Host), report.KeyAddresses) +
 				": a public registry has no private address", facts.IsAnswer(c) && facts.UnexpectedClass(f.Evidence, c.Host, "private", "shared")
 		}},
-		{"token-service-under-a-wildcard", "any name beside that of the token service leads to the same address", func(
+		{"token-service-under-a-wildcard", "any other name of the token service's domain resolves to the same address", func(
 			f finding, c report.Check,
 		) (string, bool) {
 			host := facts.AnsweringHost(c)
-			return "check whether " + host + " is the token service of " + c.Host + ": any other name of its domain leads to the same address",
+			return "check whether " + host + " is the token service of " + c.Host + ": any other name of its domain resolves to the same address",
 				facts.IsAnswer(c) && c.Kind == report.KindToken && host != c.Host && f.Fact(report.DNSID(host), report.KeySibling) == "same"
 		}},
 		{"sent-elsewhere", "a file of the node sends the pull to another registry, or another path, than the image names", func(

@@ -110,7 +110,7 @@ func TestRights(t *testing.T) {
 	w.write(t, "node-a", map[string]report.HostState{"registry.example": report.Reachable}, missingTag(p, report.Confirmed))
 	w.as(t, "no", "web-0", "-n", ns).check(t, int(ExitUnknown), "you may not get pods in namespace rights: nothing can be shown of it")
 	w.as(t, "no", "-n", ns).check(t, int(ExitUnknown), "you may not list pods in namespace rights")
-	w.as(t, "no", "nodes").check(t, int(ExitUnknown), "you may not list configmaps in namespace pullprobe: nothing can be shown; the Role pullprobe-report-reader grants it")
+	w.as(t, "no", "nodes").check(t, int(ExitUnknown), "you may not list configmaps in namespace pullprobe: nothing can be shown; the Role pullprobe-report-reader grants this right")
 	w.as(t, "no", "doctor", "-n", ns).check(t, int(ExitUnknown), "? daemonset", "you may not list daemonsets in namespace pullprobe")
 
 	w.grant(t, "tenant", ns, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "events"}, Verbs: []string{"get", "list"}})
