@@ -88,8 +88,8 @@ func (a *announcer) at(uid types.UID, key subjectKey) *announcement {
 	return all[key]
 }
 
-// finding is a diagnosis that is to be announced.
-type finding struct {
+// podDiagnosis is a diagnosis that is to be announced on a pod.
+type podDiagnosis struct {
 	pod       pods.Pod
 	about     subjectKey
 	diagnosis report.Diagnosis
@@ -99,7 +99,7 @@ type finding struct {
 
 // announce announces a diagnosis: at once if its verdict is new, or if a user asked. It
 // returns when the verdict was announced first.
-func (a *announcer) announce(f finding, now time.Time) time.Time {
+func (a *announcer) announce(f podDiagnosis, now time.Time) time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	n := a.at(f.pod.UID, f.about)

@@ -38,7 +38,7 @@ func (a *announced) pass(d time.Duration) {
 
 // found announces a diagnosis of a pod that waits.
 func (a *announced) found(p pods.Pod, c report.Cause, requested bool) time.Time {
-	return a.announce(finding{pod: p, about: appKey, diagnosis: diagnosisOf(p, c), waits: true, requested: requested}, a.now)
+	return a.announce(podDiagnosis{pod: p, about: appKey, diagnosis: diagnosisOf(p, c), waits: true, requested: requested}, a.now)
 }
 
 // stuckPod is a pod that waits for its image.
@@ -220,7 +220,7 @@ func TestNothingToSolve(t *testing.T) {
 	p.Containers[0].HasImage = true
 	crashes := diagnosisOf(p, report.PlatformMismatch)
 	a := newAnnounced()
-	crashes.Announced = a.announce(finding{pod: p, about: appKey, diagnosis: crashes, requested: true}, a.now)
+	crashes.Announced = a.announce(podDiagnosis{pod: p, about: appKey, diagnosis: crashes, requested: true}, a.now)
 	a.reconciled(p, nil, a.now)
 	a.pass(time.Hour)
 	if len(a.seen) != 1 || !strings.Contains(a.seen[0].Message, "PlatformMismatch") {

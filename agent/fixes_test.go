@@ -215,7 +215,7 @@ func (w workload) fix(cause report.Cause) string {
 	}).Fix
 }
 
-// fixOfName returns the fix of a pod that the workload made, for a name that leads nowhere
+// fixOfName returns the fix of a pod that the workload made, for a name that does not exist
 // while another image is probably meant.
 func (w workload) fixOfName(cause report.Cause, meant string) string {
 	p := pods.Pod{Namespace: "shop", Name: "web", Owner: w.owner, ServiceAccount: "default"}

@@ -217,7 +217,7 @@ func (r *recorder) announce(i podImage, x examination, d report.Diagnosis) time.
 	r.metrics.ObserveDiagnosis(v, took)
 	r.log.Info("diagnosed", "pod", d.Pod, "container", d.Container, "image", d.Image, "fault", v.Fault, "cause", v.Cause,
 		"confidence", v.Confidence, "because", v.Because, "took", took.Round(time.Millisecond))
-	return r.announcer.announce(finding{
+	return r.announcer.announce(podDiagnosis{
 		pod:       i.pod,
 		about:     subjectKey{d.Container, d.Volume},
 		diagnosis: d,

@@ -37,7 +37,7 @@ type Result struct {
 	Resolver string // "ip:port" of the DNS server
 	Image    Image  // the image whose pull failed
 
-	// Clause is the part of the message that decided, as it may be published: one
+	// Clause is the part of the message that shows the cause, as it may be published: one
 	// line of at most 200 bytes, without the user and query parts of URLs.
 	Clause string
 }
@@ -61,8 +61,8 @@ const (
 // rules of rules.go are tried clause by clause from the right.
 //
 // An aggregate has one error for each credential that the kubelet tried, or for
-// each mirror that CRI-O tried: the first one that a rule matches decides, the
-// others add to Candidates.
+// each mirror that CRI-O tried: the first one that a rule matches names the
+// cause, the others add to Candidates.
 func Message(message string) Result {
 	var out Result
 	text := normalize(message)
@@ -177,7 +177,7 @@ func lastClauses(clauses []string, i int) string {
 // rules are tried, because names may contain anything ("denied", "503").
 var quotedName = regexp.MustCompile(`(?i)\b(image|reference|ref|name|volume|container) "[^"]{0,512}"|https?://[^\s"]+|\S+/\S+[:@][^\s"]+`)
 
-// clauseText returns the deciding clause together with its address or lookup, which
+// clauseText returns the clause that shows the cause, together with its address or lookup, which
 // may be one to three clauses to its left. A short clause ("not found") includes the
 // clause to its left.
 func clauseText(clauses []string, i int) string {

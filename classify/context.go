@@ -10,8 +10,8 @@ import (
 	"github.com/pullprobe/pullprobe/report/readable"
 )
 
-// messageContext is what the rest of the message tells about the deciding clause: the
-// step, and the host.
+// messageContext is what the rest of the message tells about the clause that shows the
+// cause: the step, and the host.
 type messageContext struct {
 	lookup      bool // a DNS lookup
 	socket      bool // a call to the runtime over its socket

@@ -78,8 +78,8 @@ func (s messageContext) viaHost(c ...report.Cause) []report.Cause {
 	}
 }
 
-// specificRules name a cause: the rightmost clause that one of them matches decides.
-// If two match the same clause, the first does.
+// specificRules name a cause: that of the rightmost clause that a rule matches. If two rules
+// match the same clause, the first names the cause.
 var specificRules = []rule{
 	// The kubelet itself: no registry was contacted.
 	{

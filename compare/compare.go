@@ -11,7 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/report/readable"
 )
 
-// ruleSet is everything that decides, in tables.
+// ruleSet is every rule of the comparison, in tables.
 type ruleSet struct {
 	counts []countRule // which observations count
 	hosts  []hostRule  // the verdict on nodes that fail alike at a host: the first that applies
@@ -157,7 +157,7 @@ func (c *comparison) byHost() map[string][]*observation {
 func (c *comparison) hostFinding(g *group, s sorted) draft {
 	v := verdict{rule: "undecided", fault: report.FaultUndetermined, cause: g.cause(), headline: g.counts()}
 	for _, r := range c.hosts {
-		if x, ok := r.decide(g); ok {
+		if x, ok := r.evaluate(g); ok {
 			v = x
 			v.rule = r.id
 			break
@@ -187,7 +187,7 @@ func (c *comparison) hostFinding(g *group, s sorted) draft {
 	return f
 }
 
-// verdict is what a rule decides.
+// verdict is what a rule says about nodes that fail alike.
 type verdict struct {
 	rule        string
 	fault       report.Fault

@@ -5,7 +5,7 @@ type Rule struct{ Table, ID, When string }
 
 func (r Rule) String() string { return r.Table + "/" + r.ID }
 
-// Rules returns every rule that decides.
+// Rules returns every rule of the comparison.
 func Rules() []Rule {
 	var out []Rule
 	r := allRules()

@@ -53,7 +53,7 @@ type Tally struct {
 
 // Finding is one thing that the nodes show together.
 type Finding struct {
-	Rule        string            `json:"rule"`          // id of the rule that decided
+	Rule        string            `json:"rule"`          // id of the rule that gave the verdict
 	About       string            `json:"about"`         // host, image or node
 	Name        string            `json:"name"`          // of the host or image; of the first node
 	Also        Names             `json:"also,omitzero"` // further hosts or images of which the same is so, of the same nodes

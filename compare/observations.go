@@ -51,6 +51,7 @@ type countRule struct {
 // clockTolerance is how far an observation may be in the future.
 const clockTolerance = 2 * time.Minute
 
+// countRules returns the rules by which an observation does not count.
 func countRules() []countRule {
 	return []countRule{
 		{"cut-off", "reached nothing at all", func(o *observation, _ Input) bool { return o.node.Facts.CutOff() }},

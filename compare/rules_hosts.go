@@ -12,9 +12,9 @@ import (
 
 // hostRule says what it means that some nodes fail alike at a host.
 type hostRule struct {
-	id     string
-	when   string // when it applies, in one sentence
-	decide func(*group) (verdict, bool)
+	id       string
+	when     string // when it applies, in one sentence
+	evaluate func(*group) (verdict, bool)
 }
 
 func hostRules() []hostRule { return slices.Concat(rulesWhereSomeFail(), rulesWhereAllFail()) }
@@ -30,7 +30,8 @@ const enoughAsked = 10
 // byCertificate is the id of the rule that has compared the certificates itself.
 const byCertificate = "another-certificate"
 
-// rulesWhereSomeFail decide where other nodes get through meanwhile.
+// rulesWhereSomeFail returns the rules for a host at which some nodes fail and others get
+// through at the same time.
 func rulesWhereSomeFail() []hostRule {
 	some := func(g *group) bool { return len(g.through) > 0 }
 	return []hostRule{
@@ -88,7 +89,7 @@ func rulesWhereSomeFail() []hostRule {
 	}
 }
 
-// rulesWhereAllFail decide where no node gets through.
+// rulesWhereAllFail returns the rules for a host to which no node gets through.
 func rulesWhereAllFail() []hostRule {
 	return []hostRule{
 		{"too-few-since", "most nodes got through before and have not checked since, and few were asked to", func(g *group) (verdict, bool) {
@@ -197,8 +198,9 @@ func checkCommand(c report.Cause, host string) string {
 	return "curl -sI https://" + host + "/v2/"
 }
 
-// anotherAddress decides about nodes that resolve the name to other addresses. That those
-// that get through agree shows that the name has no addresses by region or by chance.
+// anotherAddress returns the verdict on nodes that resolve the name to other addresses than
+// the nodes that get through. If the latter agree, the name does not have different
+// addresses by region or by chance.
 func anotherAddress(g *group) (verdict, bool) {
 	theirs, right := union(addressesOf, g.failing), union(addressesOf, g.through)
 	path := g.all(func(o *observation) bool {
@@ -224,8 +226,9 @@ func nowhere(addresses []string) bool {
 	})
 }
 
-// anotherCertificate decides about nodes that see another certificate. One of the same
-// issuer is a renewal that has not reached every machine.
+// anotherCertificate returns the verdict on nodes that see another certificate than the nodes
+// that get through. If it has the same issuer, it is a renewal that has not reached every
+// machine.
 func anotherCertificate(g *group) (verdict, bool) {
 	rejected := g.all(func(o *observation) bool {
 		return o.cause == report.CertificateUntrusted || o.cause == report.TLSIntercepted
@@ -249,7 +252,7 @@ func anotherCertificate(g *group) (verdict, bool) {
 	return v, issuer || leaf && unknown
 }
 
-// sameCertificate decides about nodes that reject what others accept.
+// sameCertificate returns the verdict on nodes that reject a certificate that others accept.
 func sameCertificate(g *group) (verdict, bool) {
 	about := g.all(func(o *observation) bool {
 		switch o.cause {

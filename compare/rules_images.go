@@ -11,11 +11,12 @@ import (
 
 // imageRule says what it means that an image fails on some nodes.
 type imageRule struct {
-	id     string
-	when   string
-	decide func(*group) (verdict, bool)
+	id       string
+	when     string
+	evaluate func(*group) (verdict, bool)
 }
 
+// imageRules returns the rules about an image that fails on some nodes.
 func imageRules() []imageRule {
 	return []imageRule{
 		{"mirror-lacks-it", "a mirror lacks what another host has", mirrorLacksIt},
@@ -52,7 +53,8 @@ func imageRules() []imageRule {
 	}
 }
 
-// mirrorLacksIt decides about a name that a mirror does not have, and another host does.
+// mirrorLacksIt returns the verdict on an image that a mirror does not have, and another host
+// has.
 func mirrorLacksIt(g *group) (verdict, bool) {
 	finders := g.finders()
 	if len(finders) == 0 || !(notThere(g.cause()) || g.cause() == report.MirrorFaulty) {
@@ -175,7 +177,7 @@ func (c *comparison) imageObservations() []sortedImage {
 func (c *comparison) imageFinding(g *group, s sorted) draft {
 	v := verdict{rule: "undecided", fault: report.FaultUndetermined, cause: g.cause(), headline: g.counts()}
 	for _, r := range c.images {
-		if x, ok := r.decide(g); ok {
+		if x, ok := r.evaluate(g); ok {
 			v = x
 			v.rule = r.id
 			break

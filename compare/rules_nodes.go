@@ -18,6 +18,7 @@ type nodeRule struct {
 	find func(*comparison) []draft
 }
 
+// nodeRules returns the rules about a node itself.
 func nodeRules() []nodeRule {
 	return []nodeRule{
 		{"reaches-nothing", "a node reaches nothing at all", func(c *comparison) []draft { return c.isolated() }},

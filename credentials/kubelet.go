@@ -16,7 +16,7 @@ type Files interface {
 	Stat(name string) (fs.FileInfo, error)
 }
 
-// Kubelet is what decides about credentials in the running kubelet process.
+// Kubelet is what determines the credentials in the running kubelet process.
 type Kubelet struct {
 	Args    []string // command line, the program's name first
 	Environ []string // may contain secrets
@@ -38,7 +38,7 @@ const strictSince = 32
 // strict reports whether the kubelet rejects unknown and duplicate fields.
 func (k Kubelet) strict() bool { return k.Minor == 0 || k.Minor >= strictSince }
 
-// The kubelet's flags that decide about credentials.
+// The kubelet's flags for credentials.
 const (
 	flagRootDir        = "root-dir"
 	flagProviderConfig = "image-credential-provider-config"

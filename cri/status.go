@@ -58,7 +58,7 @@ func (e *SocketError) Error() string {
 
 func (e *SocketError) Unwrap() error { return e.Err }
 
-// dial returns a new connection, and where it leads; every error is a [*SocketError].
+// dial returns a new connection and the socket that it is to; every error is a [*SocketError].
 func (c *Client) dial(ctx context.Context) (*net.UnixConn, host.RuntimeSocket, error) {
 	at, err := c.Socket()
 	if err != nil {

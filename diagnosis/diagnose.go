@@ -31,15 +31,15 @@ func Diagnose(checks []report.Check) report.Verdict { return rules().diagnose(ch
 // rules returns all rules. They do not change.
 var rules = sync.OnceValue(allRules)
 
-// ruleSet holds everything that Diagnose decides by, in tables. Every rule has
+// ruleSet holds every rule by which Diagnose draws its verdict, in tables. Every rule has
 // an id, and a test removes each of them to see what depends on it.
 type ruleSet struct {
-	verdicts    []verdictRule    // in the order in which kubelet and runtime get to these points; the first that applies decides
+	verdicts    []verdictRule    // in the order in which kubelet and runtime get to these points; the first that applies gives the verdict
 	causes      []causeRule      // from the symptom to the root cause; all apply, in order
 	confidences []confidenceRule // each lowers a verdict to likely
 	weaknesses  []weakness       // what a check did not see; each lowers every verdict that rests on it to likely
 	rivalries   []rivalry        // what else explains the evidence of a cause; each lowers its verdicts to likely
-	faults      []faultRule      // who must act, where it is not the cause's default; the first that applies decides
+	faults      []faultRule      // who must act, where it is not the cause's default; the first that applies says it
 }
 
 func allRules() ruleSet {

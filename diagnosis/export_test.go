@@ -7,7 +7,7 @@ type Rule struct{ Table, ID, When string }
 
 func (r Rule) String() string { return r.Table + "/" + r.ID }
 
-// Rules returns every rule that Diagnose decides by.
+// Rules returns every rule by which Diagnose draws its verdict.
 func Rules() []Rule {
 	var out []Rule
 	r := allRules()

@@ -31,8 +31,8 @@ type rivalry struct {
 	rivals []rival
 }
 
-// finding is what rivals are excluded by: a verdict with its evidence, and what
-// blocks the path.
+// finding is a verdict with its evidence, and what blocks the path: rivals are excluded by
+// it.
 type finding struct {
 	facts.Finding
 	obstacle facts.Obstacle
@@ -91,7 +91,7 @@ func (e *evaluation) withRivals(v report.Verdict) report.Verdict {
 	return v
 }
 
-// secondSource says what would confirm a verdict about which no rule asks anything.
+// secondSource returns what would confirm a verdict for which no rule has a question.
 func (e *evaluation) secondSource(v report.Verdict) string {
 	switch {
 	case v.Cause == report.Undetermined:

@@ -7,7 +7,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// rivalsOfLogins are those of answers to a login, or to none.
+// rivalsOfLogins returns the rivals of the registry's answers to a login, or to none:
+// CredentialsMissing, CredentialsRejected, CredentialsExpired, AccessForbidden.
 func rivalsOfLogins() []rivalry {
 	return []rivalry{
 		{cause: report.CredentialsMissing, rivals: []rival{
@@ -74,7 +75,7 @@ func rivalsOfLogins() []rivalry {
 	}
 }
 
-// decidedOrToken returns a fact of a check that decided, or of the host's token
+// decidedOrToken returns a fact of a check that decided the verdict, or of the host's token
 // service.
 func (f finding) decidedOrToken(key string) string {
 	if s := f.Decided(key); s != "" {
@@ -83,7 +84,7 @@ func (f finding) decidedOrToken(key string) string {
 	return f.Fact(report.TokenID(f.Host), key)
 }
 
-// fromNode is the rival of causes in a pod's secrets: the login comes from the node.
+// fromNode returns the rival of causes in a pod's secrets: the login comes from the node.
 func fromNode(id string) rival {
 	return rival{
 		id:       id,
@@ -97,7 +98,8 @@ func fromNode(id string) rival {
 	}
 }
 
-// rivalsOfSecrets are those of the pod's pull secrets.
+// rivalsOfSecrets returns the rivals of causes in the pod's pull secrets, and of those about
+// images on the node, image verifiers and credential providers.
 func rivalsOfSecrets() []rivalry {
 	return []rivalry{
 		{cause: report.PullSecretMissing, rivals: []rival{

@@ -5,7 +5,7 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// notARegistry is the rival of every answer that a web server may give, too.
+// notARegistry returns the rival of every answer that a web server may give, too.
 func notARegistry(id, looks string) rival {
 	return rival{
 		id: id, looks: looks, acts: report.FaultConfig,
@@ -14,8 +14,8 @@ func notARegistry(id, looks string) rival {
 	}
 }
 
-// underAWildcard is the rival of every answer of a host that a misspelt name may
-// lead to.
+// underAWildcard returns the rival of every answer of a host, because a misspelt name may
+// resolve to that host.
 func underAWildcard(id, looks string) rival {
 	return rival{
 		id: id, looks: looks, acts: report.FaultConfig,
@@ -26,8 +26,8 @@ func underAWildcard(id, looks string) rival {
 	}
 }
 
-// ofAnotherSite is the rival of what another registry answers, to which a misspelt name
-// leads by a wildcard record.
+// ofAnotherSite returns the rival of the answers of a registry: a wildcard DNS record
+// resolves a misspelt name to another registry.
 func ofAnotherSite(id string) rival {
 	return rival{
 		id:       id,
@@ -39,7 +39,7 @@ func ofAnotherSite(id string) rival {
 	}
 }
 
-// lostRepository is the rival of a repository that is not there now, and was before.
+// lostRepository returns the rival of RepositoryNotFound if the repository existed before.
 func lostRepository(id string) rival {
 	return rival{
 		id: id, looks: "the registry has lost the repository: the node has images of it", acts: report.FaultRegistry,
@@ -66,8 +66,8 @@ func refusedByRegistry(id, login string) rival {
 	}
 }
 
-// hiddenFromLogin is the rival of what a registry does not show to a login: some answer
-// 404, and not 403, for what it may not see.
+// hiddenFromLogin returns the rival of a 404: some registries answer 404, and not 403, for
+// what the login may not see.
 func hiddenFromLogin(id string) rival {
 	return rival{
 		id:       id,
@@ -81,10 +81,9 @@ func hiddenFromLogin(id string) rival {
 	}
 }
 
-// ofACache is the rival of what a registry does not have: a cache of another registry
-// (Nexus and Artifactory: proxy or remote repository, Harbor: proxy cache) has what was
-// pulled through it before, and says so little of the other registry that its own lists
-// prove nothing.
+// ofACache returns the rival of TagNotFound and RepositoryNotFound: a cache of another
+// registry (Nexus and Artifactory: proxy or remote repository, Harbor: proxy cache) has what
+// was pulled through it before. Its own lists do not show what the other registry has.
 func ofACache(id string) rival {
 	return rival{
 		id:       id,
@@ -96,7 +95,8 @@ func ofACache(id string) rival {
 	}
 }
 
-// rivalsOfNames are those of names in the image reference.
+// rivalsOfNames returns the rivals of causes in the image's name: InvalidReference,
+// TagNotFound, RepositoryNotFound, AccessDeniedOrMissing, PlatformMismatch.
 func rivalsOfNames() []rivalry {
 	gotten := func(f finding) bool {
 		status := f.Manifest(report.KeyGetStatus)

@@ -7,7 +7,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// rivalsOfResolvers are those of names that do not resolve.
+// rivalsOfResolvers returns the rivals of causes in DNS: HostNotFound, ResolverFailed,
+// ResolverUnreachable, ResolverWrongAnswer.
 func rivalsOfResolvers() []rivalry {
 	return []rivalry{
 		{cause: report.HostNotFound, rivals: []rival{
@@ -89,9 +90,10 @@ func rivalsOfResolvers() []rivalry {
 	}
 }
 
-// rivalsOfConnections are those of addresses that are not reached. What refuses or
-// drops a connection is not seen from one node: the rules of faults leave open who
-// must act, and say what decides.
+// rivalsOfConnections returns the rivals of causes in a connection: ConnectionRefused,
+// ConnectionTimeout, NetworkUnreachable, ConnectionReset, ProxyUnreachable, ProxyDenied. One
+// node does not see what refuses or drops a connection: the fault rules leave open who must
+// act, and say how to find out.
 func rivalsOfConnections() []rivalry {
 	misspelt := func(id string) rival {
 		return rival{
@@ -192,8 +194,8 @@ func rivalsOfProtocol() []rivalry {
 	}
 }
 
-// changedServer is the rival of a node that was never told how to trust a server: the
-// server has changed, and the node pulled from it before.
+// changedServer returns the rival of CertificateUntrusted and PlainHTTPRegistry: the node's
+// settings are right, and the server has changed, because the node pulled from it before.
 func changedServer(id string) rival {
 	return rival{
 		id:       id,
@@ -224,7 +226,9 @@ func anIngress(id string) rival {
 	}
 }
 
-// rivalsOfCertificates are those of certificates.
+// rivalsOfCertificates returns the rivals of causes in a certificate or a clock:
+// CertificateUntrusted, CertificateNameMismatch, CertificateInvalid, CertificateExpired,
+// CertificateNotYetValid, ClockSkewed, TLSIntercepted.
 func rivalsOfCertificates() []rivalry {
 	ingress := func(id string, excluded func(finding) bool) rival {
 		r := anIngress(id)

@@ -5,7 +5,9 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// rivalsOfTheRuntime are those of the runtime and its configuration.
+// rivalsOfTheRuntime returns the rivals of causes in the runtime and its configuration:
+// RuntimeUnavailable, RuntimeConfigStale, RuntimeConfigInvalid, SandboxImageUnavailable,
+// MirrorFaulty, PullTimedOut, PullQueueLimited.
 func rivalsOfTheRuntime() []rivalry {
 	return []rivalry{
 		{cause: report.RuntimeUnavailable, note: "the runtime's own socket does not answer: whatever the reason, it is on this node"},
@@ -74,8 +76,9 @@ func rivalsOfTheRuntime() []rivalry {
 	}
 }
 
-// rivalsOfTheDisk are those of writing and unpacking. A registry's text may speak
-// of a full disk, too: its own.
+// rivalsOfTheDisk returns the rivals of causes in writing and unpacking: DiskFull,
+// InodesExhausted, DiskReadOnly, DiskIOError, UnpackFailed, LayerCorrupt. A registry's text
+// may speak of a full disk, too: its own.
 func rivalsOfTheDisk() []rivalry {
 	own := func(id string) rival {
 		return rival{
@@ -122,8 +125,9 @@ func rivalsOfTheDisk() []rivalry {
 	}
 }
 
-// rivalsOfAnswers are those of what registries, their token services and the hosts
-// of their layers answer.
+// rivalsOfAnswers returns the rivals of errors that a registry, its token service or its
+// layer host answers: RateLimited, RegistryUnavailable, TokenServiceFailed,
+// BlobHostUnreachable, UnsupportedManifest.
 func rivalsOfAnswers() []rivalry {
 	onTheWay := func(id, looks string) rival {
 		return rival{
@@ -179,7 +183,7 @@ func rivalsOfAnswers() []rivalry {
 	}
 }
 
-// rivalsOfNoFault are those of verdicts without a fault, and of none.
+// rivalsOfNoFault says why verdicts without a fault, and Undetermined, have no rivals.
 func rivalsOfNoFault() []rivalry {
 	return []rivalry{
 		{cause: report.Healthy, note: "every step on the path was seen to work, or the runtime pulled the image"},

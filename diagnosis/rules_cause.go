@@ -17,7 +17,8 @@ type causeRule struct {
 	trace func(*evaluation, facts.Obstacle) facts.Obstacle
 }
 
-// causesOfAnonymity trace what was asked without credentials.
+// causesOfAnonymity returns the root cause rules for requests without credentials: a pull
+// secret is missing, wrong or not readable.
 func causesOfAnonymity() []causeRule {
 	return []causeRule{
 		{"anonymous-for-lack-of-secret", "the request was anonymous: a pull secret is missing or wrong", missingSecret},
@@ -36,7 +37,9 @@ func causesOfAnonymity() []causeRule {
 	}
 }
 
-// causesInAnswers are what an answer of the registry means.
+// causesInAnswers returns the root cause rules for answers that do not mean what they say:
+// a server that is no registry, a web page, HEAD that fails where GET works
+// (RegistryUnavailable, TokenServiceFailed).
 func causesInAnswers() []causeRule {
 	return []causeRule{
 		{"web-page-not-registry", "a web page answers instead of a registry", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
@@ -80,7 +83,8 @@ func causesInAnswers() []causeRule {
 	}
 }
 
-// causesInLogins are what a refused or missing login means.
+// causesInLogins returns the root cause rules for a refused or missing login:
+// AccessForbidden, AccessDeniedOrMissing, PresentNotAuthorized.
 func causesInLogins() []causeRule {
 	return []causeRule{
 		{"role-missing", "Azure answers 401 to a provider's login that has no role", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
@@ -144,7 +148,8 @@ func causesInLogins() []causeRule {
 	}
 }
 
-// causesOnTheNetwork trace names and addresses.
+// causesOnTheNetwork returns the root cause rules for names and addresses:
+// ResolverWrongAnswer, ResolverFailed, ResolverUnreachable.
 func causesOnTheNetwork() []causeRule {
 	return []causeRule{
 		{"resolver-wrong-answer", "a resolver returns an address that is not the registry's", wrongAnswer},
@@ -277,7 +282,8 @@ func causesInTLSAndSettings() []causeRule {
 	}
 }
 
-// causesInMirrors trace faults that a mirror has and its upstream has not.
+// causesInMirrors returns the root cause rules for a mirror that fails where its upstream
+// does not, or in its place: MirrorFaulty.
 func causesInMirrors() []causeRule {
 	return []causeRule{
 		{"mirror-answers-wrongly", "a mirror answers for the upstream, with something else", func(
@@ -359,7 +365,7 @@ func causesInMirrors() []causeRule {
 	}
 }
 
-// openInBrowser decides whether a host is a registry at all.
+// openInBrowser returns the question whether a host is a registry at all.
 func openInBrowser(host, returns string) string {
 	return "check whether " + host + " is the intended name: it returns " + returns + ":\ncurl -i https://" + host + "/v2/"
 }

@@ -5,7 +5,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// causesInLostLogins are what an answer means whose request lost its login on the way.
+// causesInLostLogins returns the root cause rules for an answer to a request that lost its
+// login at a redirect.
 func causesInLostLogins() []causeRule {
 	return []causeRule{
 		{"token-without-login", "the token service gives a token without the login, which a redirect of its own drops", func(

@@ -7,13 +7,14 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// confidenceRule lowers a verdict to likely, and may say what would decide.
+// confidenceRule lowers a verdict to likely, and may say what would confirm it.
 type confidenceRule struct {
 	id      string
 	when    string // when it applies, in one sentence
 	applies func(e *evaluation, v report.Verdict, o facts.Obstacle) (wouldDecide string, applies bool)
 }
 
+// confidenceRules returns the rules that make a verdict only likely, whatever its cause.
 func confidenceRules() []confidenceRule {
 	return []confidenceRule{
 		{"kubelet-not-at-image-yet", "the kubelet has not come to the image yet", func(
@@ -60,8 +61,8 @@ func confidenceRules() []confidenceRule {
 	}
 }
 
-// versionQuestion returns what the version of the runtime decides; empty if it is known
-// or does not matter.
+// versionQuestion returns the question for the version of the runtime, and what depends on
+// it; empty if the version is known or does not matter.
 func (e *evaluation) versionQuestion() string {
 	c := e.Get(report.HostsID(e.Domain()))
 	if c.Evidence[report.KeyDependsOn] == "" {

@@ -10,8 +10,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// faultRule says who must act on an obstacle, where that is not its root cause's
-// default.
+// faultRule says who must act on an obstacle, if that is not the default of its root
+// cause.
 type faultRule struct {
 	id     string
 	when   string // when it applies, in one sentence
@@ -27,7 +27,8 @@ func presumably(f report.Fault, wouldDecide ...string) responsibility {
 	return responsibility{fault: f, likely: true, wouldDecide: wouldDecide}
 }
 
-// faultsOnTheNetwork decide about hosts that this node does not reach.
+// faultsOnTheNetwork returns the rules that say who must act if this node does not reach a
+// host, and its own resolvers, routes or settings show why.
 func faultsOnTheNetwork() []faultRule {
 	no := responsibility{}
 	return []faultRule{
@@ -42,7 +43,7 @@ func faultsOnTheNetwork() []faultRule {
 			if o.RootCause() != report.HostNotFound || len(facts.ResolversThatKnow(e.Evidence, host)) == 0 {
 				return no, false
 			}
-			// A resolver may have an address for any name: what answers there decides.
+			// A resolver may have an address for any name: what answers there shows whether the name is right.
 			for _, c := range e.Below(report.ElsewhereID(host)) {
 				if c.Outcome == report.Fail && !facts.FoundElsewhere(e.Evidence, host) {
 					return presumably(report.FaultUndetermined, "check whether "+host+" is the intended name: "+
@@ -83,7 +84,8 @@ func recordType(family string) string {
 	return report.KeyA
 }
 
-// faultsInTrust decide about certificates and about answers of resolvers.
+// faultsInTrust returns the rules that say who must act if a certificate is rejected, or if
+// resolvers fail for one name only.
 func faultsInTrust() []faultRule {
 	no := responsibility{}
 	return []faultRule{
@@ -167,7 +169,9 @@ func ingressDefault(c report.Check) bool {
 	return name != "" && c.Cause == report.CertificateNameMismatch
 }
 
-// faultsInAnswers decide by what the registry answered, to which credential.
+// faultsInAnswers returns the rules that say who must act by the registry's answer: a tag
+// that is listed but missing, machines that differ, a refusal for another reason than the
+// login.
 func faultsInAnswers() []faultRule {
 	no := responsibility{}
 	return []faultRule{
@@ -223,7 +227,8 @@ func faultsInAnswers() []faultRule {
 	}
 }
 
-// faultsInLogins decide by which credentials were used, and by what a message names.
+// faultsInLogins returns the rules that say who must act by the source of the credentials
+// that were used, or by the step that a message names.
 func faultsInLogins() []faultRule {
 	no := responsibility{}
 	return []faultRule{
@@ -270,8 +275,8 @@ func faultsInLogins() []faultRule {
 	}
 }
 
-// faultOfReferredHost decides about a host that the registry refers the runtime
-// to, by what is wrong there. If that host answered, nothing is decided.
+// faultOfReferredHost says who must act if the host fails to which the registry refers the
+// runtime (token service, layer host, redirect). If that host answered, it says nothing.
 func (e *evaluation) faultOfReferredHost(o facts.Obstacle) (responsibility, bool) {
 	inner := e.innerCause(o)
 	if o.Check.Evidence[report.KeyRedirectedTo] != "" {
@@ -318,9 +323,9 @@ func (e *evaluation) faultOfReferredHost(o facts.Obstacle) (responsibility, bool
 	return presumably(report.FaultUndetermined, question), true
 }
 
-// isDecidedElsewhere reports whether it depends on other nodes who must act on an obstacle:
-// this node does not reach a host, and reaches others.
-func (e *evaluation) isDecidedElsewhere(o facts.Obstacle) bool {
+// dependsOnOtherNodes reports whether the view of other nodes shows who must act on an
+// obstacle: this node does not reach a host, and reaches others.
+func (e *evaluation) dependsOnOtherNodes(o facts.Obstacle) bool {
 	if e.Isolated() && !e.Is(report.IDControl, report.KeyWeak) || o.Check.Evidence[report.KeyRedirectedTo] != "" {
 		return false
 	}
@@ -345,8 +350,8 @@ func (e *evaluation) someFailWith(host string, cause report.Cause) bool {
 	return slices.Contains(strings.Split(e.OpinionOn(host).Check.Evidence[report.KeyHow], ", "), string(cause))
 }
 
-// faultFromOneNode decides what a single node can decide about a host that it
-// does not reach: little, without further evidence.
+// faultFromOneNode says who must act if this node does not reach a host and no other node's
+// view is known. Without further evidence that is undetermined.
 func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {
 	host := o.Check.Host
 	if e.Isolated() {
@@ -380,7 +385,7 @@ func elsewhere(host string) string {
 	return "check from another node:\ncurl -sI https://" + host + "/v2/\n"
 }
 
-// fromAnotherNetwork asks for the answer of a host to a node of another network.
+// fromAnotherNetwork returns the question how a host answers from another network.
 func fromAnotherNetwork(host string) string {
 	return "compare its answer with the answer from another network:\ncurl -i https://" + host + "/v2/"
 }

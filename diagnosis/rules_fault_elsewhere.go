@@ -7,7 +7,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// faultsByOtherNodes decide by what other nodes see of a host that this one does not reach.
+// faultsByOtherNodes returns the rules that say who must act by what other nodes see of a
+// host that this node does not reach.
 func faultsByOtherNodes() []faultRule {
 	return []faultRule{
 		{"others-get-through", "two other nodes or more get through to an address at which this one fails", func(
@@ -15,7 +16,7 @@ func faultsByOtherNodes() []faultRule {
 		) (responsibility, bool) {
 			r := certainly(report.FaultNode)
 			r.because = []string{report.OpinionID(o.Check.Host)}
-			return r, e.isDecidedElsewhere(o) && e.OpinionOn(o.Check.Host).GetThrough() && e.OthersReach(o.Check.Host)
+			return r, e.dependsOnOtherNodes(o) && e.OpinionOn(o.Check.Host).GetThrough() && e.OthersReach(o.Check.Host)
 		}},
 		{"others-get-through-elsewhere", "two other nodes or more get through to the host, by another address or another resolver", func(
 			e *evaluation, o facts.Obstacle,
@@ -24,7 +25,7 @@ func faultsByOtherNodes() []faultRule {
 			r := presumably(report.FaultNode, "compare how "+host+" resolves here and there: "+e.OpinionOn(host).Check.Evidence[report.KeyWhich]+
 				" may reach another address of it")
 			r.because = []string{report.OpinionID(host)}
-			return r, e.isDecidedElsewhere(o) && e.OpinionOn(host).GetThrough()
+			return r, e.dependsOnOtherNodes(o) && e.OpinionOn(host).GetThrough()
 		}},
 		{"one-other-gets-through", "one other node gets through to the host, and few fail", func(
 			e *evaluation, o facts.Obstacle,
@@ -32,7 +33,7 @@ func faultsByOtherNodes() []faultRule {
 			host := o.Check.Host
 			r := presumably(report.FaultNode, elsewhere(host)+"one other node alone is no proof")
 			r.because = []string{report.OpinionID(host)}
-			return r, e.isDecidedElsewhere(o) && e.OpinionOn(host).OneOfFew()
+			return r, e.dependsOnOtherNodes(o) && e.OpinionOn(host).OneOfFew()
 		}},
 		{"others-resolve-it", "the resolvers of other nodes answer for the name at which this node's fail", func(
 			e *evaluation, o facts.Obstacle,
@@ -51,7 +52,7 @@ func faultsByOtherNodes() []faultRule {
 			host := o.Check.Host
 			r := e.nameUnknown(host)
 			r.because = []string{report.OpinionID(host)}
-			return r, o.RootCause() == report.HostNotFound && e.isDecidedElsewhere(o) && e.allFailWith(host, report.HostNotFound)
+			return r, o.RootCause() == report.HostNotFound && e.dependsOnOtherNodes(o) && e.allFailWith(host, report.HostNotFound)
 		}},
 		{"others-fail-too", "two other nodes or more fail to connect too, and none gets through", func(
 			e *evaluation, o facts.Obstacle,
@@ -59,7 +60,7 @@ func faultsByOtherNodes() []faultRule {
 			host := o.Check.Host
 			r := e.downForAll(host)
 			r.because = []string{report.OpinionID(host)}
-			return r, o.RootCause() != report.HostNotFound && e.isDecidedElsewhere(o) && e.OpinionOn(host).AllFail() &&
+			return r, o.RootCause() != report.HostNotFound && e.dependsOnOtherNodes(o) && e.OpinionOn(host).AllFail() &&
 				!e.someFailWith(host, report.HostNotFound) &&
 				// Those without a route, as for IPv6, do not see the host.
 				(o.RootCause() == report.NetworkUnreachable || !e.someFailWith(host, report.NetworkUnreachable))
@@ -67,8 +68,8 @@ func faultsByOtherNodes() []faultRule {
 	}
 }
 
-// nameUnknown decides about a name that no node resolves. That of a public registry exists,
-// and so did one from which images were pulled.
+// nameUnknown says who must act if no node resolves a name. The name of a public registry
+// exists, and so did a name from which images were pulled.
 func (e *evaluation) nameUnknown(host string) responsibility {
 	rivals, known := e.OpinionOn(host).Rivals()
 	switch {
@@ -85,7 +86,7 @@ func (e *evaluation) nameUnknown(host string) responsibility {
 	return presumably(report.FaultConfig, "check whether "+host+" is the intended name, and whether it exists outside the cluster's resolvers")
 }
 
-// downForAll decides about a host that no node connects to.
+// downForAll says who must act if no node connects to a host.
 func (e *evaluation) downForAll(host string) responsibility {
 	rivals, known := e.OpinionOn(host).Rivals()
 	switch {
@@ -117,7 +118,7 @@ func faultsSeenByOneNode() []faultRule {
 		}},
 		{"either-end", "the fault may be at either end of the connection", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
 			switch c := o.RootCause(); c {
-			case report.ConnectionReset: // its rivals ask what decides
+			case report.ConnectionReset: // its rivals ask who must act
 				return presumably(report.FaultNode), true
 			case report.TLSHandshakeFailed:
 				return presumably(report.FaultNode, fromAnotherNode(c, o.Check.Host)), true

@@ -32,8 +32,8 @@ func likelyVerdict(c report.Cause, because ...string) report.Verdict {
 	return report.Verdict{Cause: c, Fault: c.DefaultFault(), Confidence: report.Likely, Because: because}
 }
 
-// verdictsBeforeThePull decide without the path to the image: by the image's
-// name, the pod, the kubelet's message, the runtime and the sandbox.
+// verdictsBeforeThePull returns the verdict rules that do not need the path to the image:
+// for its name, the pod, a message that proves its cause, the runtime and the sandbox.
 func verdictsBeforeThePull() []verdictRule {
 	no := report.Verdict{}
 	return []verdictRule{
@@ -97,8 +97,8 @@ func verdictsBeforeThePull() []verdictRule {
 	}
 }
 
-// verdictsOfTheTestPull decide by the runtime's test pull, by what is on the
-// node, and by credentials that stop either.
+// verdictsOfTheTestPull returns the verdict rules for a test pull that succeeded, for an
+// image that is on the node, and for credentials that stop the checks or the kubelet.
 func verdictsOfTheTestPull() []verdictRule {
 	no := report.Verdict{}
 	return []verdictRule{
@@ -191,14 +191,15 @@ func kubeletHadLogin(e *evaluation) bool {
 	switch e.Message.Cause {
 	case report.TagNotFound, report.RepositoryNotFound:
 		return e.Failed(c.BlockedBy) && e.Get(c.BlockedBy).Kind == report.KindToken
-	case report.AccessForbidden: // of a known provider, other rules decide
+	case report.AccessForbidden: // if a provider is known, other rules name the cause
 		known := e.Fact(report.IDCredentials, report.KeyProviderNotRun) + e.Fact(report.IDCredentials, report.KeyExpectedProvider)
 		return known == "" && c.Evidence[report.KeyAuth] == "basic" && c.Evidence[report.KeyStatus] == "401"
 	}
 	return false
 }
 
-// verdictsOnThePath decide by what blocks the path to the image, or part of it.
+// verdictsOnThePath returns the verdict rules for a check that failed on the path to the
+// image: what blocks the path becomes the verdict.
 func verdictsOnThePath() []verdictRule {
 	no := report.Verdict{}
 	return []verdictRule{
@@ -244,7 +245,8 @@ func offPathAddress(e *evaluation) (report.Verdict, bool) {
 	return report.Verdict{}, false
 }
 
-// verdictsOfAClearPath decide where every check passes and the pull still fails.
+// verdictsOfAClearPath returns the verdict rules for pulls that fail although every check on
+// the path passes: RuntimeConfigStale, MirrorFaulty, PullQueueLimited, PullTimedOut, DiskFull.
 func verdictsOfAClearPath() []verdictRule {
 	no := report.Verdict{}
 	return []verdictRule{
@@ -326,7 +328,8 @@ func verdictsOfAClearPath() []verdictRule {
 	}
 }
 
-// verdictsOfTheMessage decide by the runtime's message, or by its absence.
+// verdictsOfTheMessage returns the verdict rules for what only the runtime's message shows,
+// and for pods without a message: Healthy, Recovered, Undetermined.
 func verdictsOfTheMessage() []verdictRule {
 	no := report.Verdict{}
 	return []verdictRule{
@@ -541,7 +544,7 @@ func (e *evaluation) configMatters() bool {
 	hosts := e.Get(report.HostsID(registry))
 	at := e.Message.Check.Evidence[report.KeyHost]
 	switch e.Message.Cause {
-	case report.RegistryUnavailable, report.RateLimited: // the host was reached, and decided that itself
+	case report.RegistryUnavailable, report.RateLimited: // the host was reached, and answered so itself
 		return at != "" && !slices.Contains(e.Hosts(), at)
 	default:
 	}

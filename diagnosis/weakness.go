@@ -12,8 +12,8 @@ import (
 type weakness struct {
 	id   string
 	when string // when a check has it, in one sentence
-	// has reports whether the check has it, with the question that decides, if there
-	// is one.
+	// has reports whether the check has the weakness, and returns the question that
+	// would settle it, if there is one.
 	has func(finding, report.Check) (wouldDecide string, has bool)
 }
 
@@ -21,6 +21,8 @@ func allWeaknesses() []weakness {
 	return slices.Concat(weaknessesOfChecks(), weaknessesOfMachines(), weaknessesOfAnswers())
 }
 
+// weaknessesOfChecks returns the weaknesses of checks that did less than the runtime does:
+// they timed out early, sent another login, or could not read a proxy or the trust store.
 func weaknessesOfChecks() []weakness {
 	return []weakness{
 		{"check-timed-out", "the check timed out before the runtime would", func(f finding, c report.Check) (string, bool) {

@@ -9,8 +9,8 @@ import (
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// weaknessesOfMachines are those of answers that another machine of the host, or another
-// host, may give otherwise.
+// weaknessesOfMachines returns the weaknesses of answers from one machine, where another
+// machine of the host, or another host, may answer differently.
 func weaknessesOfMachines() []weakness {
 	return []weakness{
 		{"address-disputed", "the hosts file or the resolvers of the node disagree about the host's address, and only one machine answered", func(
@@ -101,7 +101,8 @@ func manifestRequestAt(f finding, c report.Check, address string) string {
 	return manifestRequest(f, c, "--connect-to ::"+address+": ")
 }
 
-// weaknessesOfAnswers are those of answers that may mean something else.
+// weaknessesOfAnswers returns the weaknesses of answers that may mean something else than
+// their status says: a rejected login, a missing layer.
 func weaknessesOfAnswers() []weakness {
 	return []weakness{
 		{"rejected-for-another-reason", "the token service's text gives another reason than a wrong login", func(

@@ -103,8 +103,8 @@ func (r credentialResolver) kubeletCredentials(
 	return node
 }
 
-// kubeletSources returns what of a kubelet's process decides about credentials, or
-// why it cannot be read.
+// kubeletSources returns what in a kubelet's process determines its credentials, or why
+// that cannot be read.
 func kubeletSources(p *host.Process, root *host.Root) (k credentials.Kubelet, problem string) {
 	var err error
 	if k.Args, k.WorkDir, err = p.KubeletArgs(root); err != nil {

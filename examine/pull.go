@@ -17,14 +17,14 @@ type pullPlan struct {
 	request   cri.PullRequest
 }
 
-// testPuller decides about the test pull of one image, and makes it.
+// testPuller plans the test pull of one image, and makes it.
 type testPuller struct {
 	puller   *cri.Puller                 // nil: test pulls are switched off
 	rejected *credentials.RejectionCache // the passwords that must not be tried again; nil: none are known
 	retry    *retryTimes
 }
 
-// plan decides about the test pull when the probes have ended: then it is
+// plan says whether there is a test pull when the probes have ended: then it is
 // known how large the image is, and which credentials are worth trying. It waits
 // no longer than their head start, because a probe may hang where the runtime
 // does not. The exception: where the policy denies hosts, only the probes can

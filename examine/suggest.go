@@ -22,8 +22,8 @@ import (
 	"github.com/pullprobe/pullprobe/report/redact"
 )
 
-// This file finds the image that was probably meant by a name that leads nowhere: in
-// another registry than the one that the name leads to. It costs one HEAD.
+// This file finds the image that was probably meant by a name that does not exist: in
+// another registry than the one of the name. It costs one HEAD.
 
 // Neighbors is what other pods of this node run.
 type Neighbors struct {

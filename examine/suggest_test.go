@@ -162,7 +162,7 @@ func (n *typoNode) running(images ...string) *Neighbors {
 	return out
 }
 
-// mistyped is a name that leads nowhere, and what must be suggested, with PORT for the port.
+// mistyped is a name that does not exist, and what must be suggested, with PORT for the port.
 type mistyped struct {
 	name, image string
 	around      *Neighbors

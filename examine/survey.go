@@ -15,11 +15,11 @@ import (
 
 // SurveyRequest is what a sweep wants to know.
 type SurveyRequest struct {
-	Domains map[string][]report.Role // registries as images name them, and why each is checked
-	Leads   []Redirect               // where registries have sent the runtime before
-	Leave   map[string]bool          // hosts that are not contacted this time, by name
-	Width   int                      // how many hosts are checked side by side
-	Each    time.Duration            // limit for one host
+	Domains   map[string][]report.Role // registries as images name them, and why each is checked
+	Redirects []Redirect               // where registries have sent the runtime before
+	Leave     map[string]bool          // hosts that are not contacted this time, by name
+	Width     int                      // how many hosts are checked side by side
+	Each      time.Duration            // limit for one host
 
 	// Configured adds the registries that the runtime's configuration names.
 	Configured bool
@@ -27,18 +27,18 @@ type SurveyRequest struct {
 
 // Redirect is where the host Via sends the runtime.
 type Redirect struct {
-	registry.Lead
+	registry.Referral
 	Via  string
 	Role report.Role
 }
 
 // Observation is what was found of one host.
 type Observation struct {
-	Host   string
-	Roles  []report.Role
-	Checks []report.Check // redacted
-	At     time.Time      // zero: it was not contacted
-	Lead   *Redirect      // a token service that it names, or nil
+	Host     string
+	Roles    []report.Role
+	Checks   []report.Check // redacted
+	At       time.Time      // zero: it was not contacted
+	Redirect *Redirect      // a token service that it names, or nil
 }
 
 // SurveyResult is what a survey found.
@@ -60,7 +60,7 @@ func (s Surveyor) Survey(ctx context.Context, want SurveyRequest) (found SurveyR
 	defer node.close()
 	node.Limits = capLimits(node.Limits, want.Each)
 
-	all := survey{want: want, index: map[string]int{}}
+	all := surveyPlaces{want: want, index: map[string]int{}}
 	all.addDomains(node, s.domainChecks(ctx, node))
 	for _, look := range registry.Survey(ctx, node.Prober, all.places, want.Width) {
 		i, known := all.index[look.Place.Key()]
@@ -70,8 +70,8 @@ func (s Surveyor) Survey(ctx context.Context, want SurveyRequest) (found SurveyR
 		o := &all.observations[i]
 		o.At = look.At
 		o.Checks = append(o.Checks, look.Checks...)
-		if look.Lead != nil {
-			o.Lead = &Redirect{Lead: *look.Lead, Via: look.Place.Name(), Role: report.RoleToken}
+		if look.Referral != nil {
+			o.Redirect = &Redirect{Referral: *look.Referral, Via: look.Place.Name(), Role: report.RoleToken}
 		}
 	}
 	redactor := redact.New()
@@ -121,9 +121,9 @@ func (s Surveyor) domainChecks(ctx context.Context, node nodeView) func(domain s
 	}
 }
 
-// survey collects the places to be checked, each once, and what was found of
+// surveyPlaces collects the places to be checked, each once, and what was found of
 // them.
-type survey struct {
+type surveyPlaces struct {
 	want         SurveyRequest
 	places       []registry.Place
 	index        map[string]int // of the observation, by the place's key
@@ -132,7 +132,7 @@ type survey struct {
 
 // addDomains adds all hosts of the request. About returns the checks that belong
 // to a domain.
-func (s *survey) addDomains(node nodeView, about func(domain string) []report.Check) {
+func (s *surveyPlaces) addDomains(node nodeView, about func(domain string) []report.Check) {
 	if s.want.Configured {
 		for _, domain := range node.Config.ConfiguredDomains(node.Files) {
 			if _, ok := s.want.Domains[domain]; !ok {
@@ -143,15 +143,15 @@ func (s *survey) addDomains(node nodeView, about func(domain string) []report.Ch
 	for _, domain := range slices.Sorted(maps.Keys(s.want.Domains)) {
 		s.addDomain(node, domain, s.want.Domains[domain], about)
 	}
-	for _, l := range s.want.Leads {
+	for _, l := range s.want.Redirects {
 		if via := slices.IndexFunc(s.places, func(p registry.Place) bool { return p.Name() == l.Via }); via >= 0 {
-			s.addPlace(s.places[via].Behind(l.Lead), nil, l.Role)
+			s.addPlace(s.places[via].Behind(l.Referral), nil, l.Role)
 		}
 	}
 }
 
 // addDomain adds the hosts that the runtime contacts for images of a domain.
-func (s *survey) addDomain(node nodeView, domain string, roles []report.Role, about func(string) []report.Check) {
+func (s *surveyPlaces) addDomain(node nodeView, domain string, roles []report.Role, about func(string) []report.Check) {
 	config, places := registry.Places(node.Prober, domain)
 	checks := append(about(domain), config)
 	if config.Outcome == report.Fail && config.Evidence[report.KeyIgnored] == "" && len(roles) > 0 {
@@ -169,7 +169,7 @@ func (s *survey) addDomain(node nodeView, domain string, roles []report.Role, ab
 
 // addBlocked adds an observation of a domain whose configuration the runtime
 // rejects. The runtime contacts no host then, so the hosts do not matter.
-func (s *survey) addBlocked(domain string, roles []report.Role, config string, checks []report.Check) {
+func (s *surveyPlaces) addBlocked(domain string, roles []report.Role, config string, checks []report.Check) {
 	s.index[domain] = len(s.observations)
 	s.observations = append(s.observations, Observation{
 		Host:  domain,
@@ -188,7 +188,7 @@ func (s *survey) addBlocked(domain string, roles []report.Role, config string, c
 
 // addPlace adds a place, or these roles if it is known already. A host that is
 // left out this time gets an observation without result.
-func (s *survey) addPlace(p registry.Place, about []report.Check, roles ...report.Role) {
+func (s *surveyPlaces) addPlace(p registry.Place, about []report.Check, roles ...report.Role) {
 	if i, known := s.index[p.Key()]; known {
 		for _, r := range roles {
 			if !slices.Contains(s.observations[i].Roles, r) {
@@ -204,7 +204,7 @@ func (s *survey) addPlace(p registry.Place, about []report.Check, roles ...repor
 }
 
 // addObservation adds an observation of a place and returns its index.
-func (s *survey) addObservation(p registry.Place, about []report.Check, roles ...report.Role) int {
+func (s *surveyPlaces) addObservation(p registry.Place, about []report.Check, roles ...report.Role) int {
 	i := len(s.observations)
 	s.observations = append(s.observations, Observation{Host: p.Name(), Roles: roles, Checks: slices.Clone(about)})
 	s.index[p.Key()] = i

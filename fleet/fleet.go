@@ -58,7 +58,7 @@ func New(o Options, log *slog.Logger) (*Fleet, error) {
 			LockConfig: resourcelock.ResourceLockConfig{Identity: o.Identity},
 		},
 	}
-	f.leader.leads = f.leads
+	f.leader.check = f.checkLeader
 	return f, nil
 }
 
@@ -69,11 +69,12 @@ const (
 	retryPeriod   = 2 * time.Second
 )
 
-// errLost says that another replica leads.
-var errLost = errors.New("another replica leads now")
+// errLost says that another replica is the leader.
+var errLost = errors.New("another replica is the leader now")
 
-// Run waits until this replica leads, and works until ctx ends or another one leads. In the
-// latter case it returns an error: the process must end, and starts again as one that waits.
+// Run waits until this replica is the leader, and works until ctx ends or another replica is
+// the leader. In the latter case it returns an error: the process must end, and starts again
+// as one that waits.
 func (f *Fleet) Run(ctx context.Context) error {
 	servers, err := f.listen()
 	if err != nil {
@@ -92,7 +93,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		Lock: f.lock, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod, ReleaseOnCancel: true, Name: Name,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) {
-				f.log.Info("this replica leads", "identity", f.opts.Identity)
+				f.log.Info("this replica is the leader", "identity", f.opts.Identity)
 				leading.Store(true)
 				f.metrics.leading.Set(1)
 				led <- f.leader.run(ctx)
@@ -129,7 +130,7 @@ func (f *Fleet) listen() ([]*endpoint.Server, error) {
 	})
 }
 
-// alive returns why /healthz fails: this replica leads, and cannot renew that.
+// alive returns why /healthz fails: this replica is the leader, and cannot renew the Lease.
 func (f *Fleet) alive() error {
 	if e := f.elector.Load(); e != nil {
 		return e.Check(leaseDuration)
@@ -137,9 +138,10 @@ func (f *Fleet) alive() error {
 	return nil
 }
 
-// leads returns why this replica must not write: what it knows may be old. A replica that was
-// paused has not renewed the Lease, and another one may lead.
-func (f *Fleet) leads() error {
+// checkLeader returns why this replica must not write; nil if it is the leader. What a replica
+// that was paused knows may be old: it has not renewed the Lease, and another may be the
+// leader.
+func (f *Fleet) checkLeader() error {
 	if e := f.elector.Load(); e == nil || !e.IsLeader() {
 		return errLost
 	} else if err := e.Check(0); err != nil {
@@ -148,7 +150,7 @@ func (f *Fleet) leads() error {
 	return nil
 }
 
-// ready returns why /readyz fails: this replica leads, and has written nothing yet.
+// ready returns why /readyz fails: this replica is the leader, and has written nothing yet.
 func (f *Fleet) ready() error {
 	e := f.elector.Load()
 	switch {

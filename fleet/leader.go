@@ -13,7 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/compare"
 )
 
-// leader compares the nodes while this replica leads, and writes what they show.
+// leader compares the nodes while this replica is the leader, and writes what they show.
 type leader struct {
 	kube      *kube.Client
 	namespace string
@@ -23,7 +23,7 @@ type leader struct {
 	metrics   *metrics
 	answerer  *answerer
 	events    *podEvents
-	leads     func() error // why this replica must not write; nil: it leads
+	check     func() error // why this replica must not write; nil: it is the leader
 
 	dirty chan struct{} // holds one token: something has changed that may change a verdict
 
@@ -125,7 +125,7 @@ func (l *leader) round(ctx context.Context, now time.Time) (worked time.Duration
 	l.awaited = l.answerer.awaited()
 	l.mu.Unlock()
 	worked = time.Since(now)
-	if err := l.leads(); err != nil {
+	if err := l.check(); err != nil {
 		return worked, err
 	}
 	waiting := l.watcher.waiting.list(now)

@@ -9,8 +9,8 @@ import (
 	"github.com/pullprobe/pullprobe/compare"
 )
 
-// metrics are the fleet's Prometheus metrics. Those of a replica that does not lead have no
-// values but of the process.
+// metrics are the fleet's Prometheus metrics. A replica that is not the
+// leader has values of its process only.
 type metrics struct {
 	registry *prometheus.Registry
 	leading  prometheus.Gauge
@@ -26,7 +26,7 @@ func newMetrics(version string) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		leading: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "pullprobe_fleet_leader", Help: "1 if this replica leads, else 0.",
+			Name: "pullprobe_fleet_leader", Help: "1 if this replica is the leader, else 0.",
 		}),
 		nodes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "pullprobe_fleet_nodes", Help: "Nodes that get through to a registry, that fail, and whose observation does not count.",

@@ -119,7 +119,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 	return e.only(sameFS(root, imageFS, cmp.Or(flags.rootDir, "/var/lib/kubelet"))), nil
 }
 
-// evictionFlags are the kubelet's flags that decide about eviction. Paths are
+// evictionFlags are the kubelet's flags for eviction. Paths are
 // absolute.
 type evictionFlags struct {
 	config, configDir, rootDir string

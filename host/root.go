@@ -119,7 +119,7 @@ func (r *Root) ReadDir(name string) ([]fs.DirEntry, error) {
 	return out, nil
 }
 
-// Stat describes the file that name leads to, links followed.
+// Stat describes the file of this name, links followed.
 func (r *Root) Stat(name string) (fs.FileInfo, error) {
 	f, err := r.open(name)
 	if err != nil {
@@ -129,7 +129,7 @@ func (r *Root) Stat(name string) (fs.FileInfo, error) {
 	return f.Stat()
 }
 
-// Changed returns when the file that name leads to was last changed: its content, its
+// Changed returns when the file of this name, links followed, was last changed: its content, its
 // attributes, or a link in its path (ctime, which only the kernel sets).
 func (r *Root) Changed(name string) (time.Time, error) {
 	var last time.Time
@@ -188,7 +188,7 @@ func (r *Root) open(name string) (*os.File, error) {
 
 // walk resolves name component by component. It holds a handle on every directory
 // above, so that ".." is the parent that it came through, and a directory that is
-// renamed at the same time cannot lead out. It calls link, unless that is nil, for
+// renamed at the same time cannot let name leave the root. It calls link, unless that is nil, for
 // every link in the path.
 func (r *Root) walk(name string, link func(fs.FileInfo)) (resolved string, _ *os.File, err error) {
 	root, err := dup(r.dir)
@@ -196,7 +196,7 @@ func (r *Root) walk(name string, link func(fs.FileInfo)) (resolved string, _ *os
 		return "", nil, pathError("open", name, err)
 	}
 	handles := []*os.File{root} // handles[0] is the root, the last is where we are
-	var names []string          // names[i] leads from handles[i] to handles[i+1]
+	var names []string          // names[i] is the name of handles[i+1] in handles[i]
 	defer func() {
 		for _, h := range handles {
 			h.Close()

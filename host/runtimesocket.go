@@ -165,7 +165,7 @@ func socketOf(endpoint, from string) (RuntimeSocket, error) {
 		return RuntimeSocket{}, &endpointError{from + " is " + readable.Clean(endpoint, 80) + ", which is no unix socket: set --runtime-endpoint"}
 	}
 	name = path.Clean(name)
-	if rest, ok := strings.CutPrefix(name, "/var/run/"); ok { // a link to /run that leads elsewhere from a container
+	if rest, ok := strings.CutPrefix(name, "/var/run/"); ok { // a link to /run that points elsewhere from a container
 		name = "/run/" + rest
 	}
 	return RuntimeSocket{Path: name, From: from}, nil

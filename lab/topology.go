@@ -66,7 +66,7 @@ type Families int
 const (
 	V4Node   Families = iota // the node reports IPv4 alone, but has an IPv6 address too
 	DualNode                 // it reports both
-	V6Node                   // it has IPv6 alone; IPv4 leads to the API server and nowhere else
+	V6Node                   // it has IPv6 alone; IPv4 reaches the API server and nothing else
 )
 
 // Nodes returns the nodes that the lab knows. Up starts those of DefaultNodes, AddNode one

@@ -24,17 +24,17 @@ const maxAlternatives = 3
 // Reading is what an error message says, as package classify reads it.
 type Reading struct {
 	Cause      Cause
-	Candidates []Cause // every cause that such a message has had, likeliest first
+	Candidates []Cause // every cause that such a message can have, the likeliest first
 	Proven     bool    // the message alone proves the cause
 	Step       string  // the step of the pull that the message names
 	Host       string  // the host that it names; may be empty
 	// Foreign says that Host is not the image's registry: the runtime's
-	// configuration or a redirect leads there.
+	// configuration or a redirect sends the pull there.
 	Foreign bool
 
 	Registry, Repository, Reference string // of the image that it names; may be empty
 
-	Clause string // the part of the message that decided; may be empty
+	Clause string // the part of the message that shows the cause; may be empty
 }
 
 // NewExplanation explains a message by its reading.

@@ -227,7 +227,7 @@ const (
 	// dns/HOST
 
 	KeyAddresses      = "addresses"      // the addresses, in order
-	KeyResolver       = "resolver"       // the resolver that decided
+	KeyResolver       = "resolver"       // the resolver whose answer counts
 	KeyRcode          = "rcode"          // its response code, or NODATA
 	KeyResolvers      = "resolvers"      // how many resolvers the node has
 	KeyNamesTried     = "namesTried"     // how many names of the search list were queried
@@ -278,7 +278,7 @@ const (
 	KeyTopIssuer           = "topIssuer"           // the issuer at the end of what the server sends
 	KeyIssuerKnownByName   = "issuerKnownByName"   // true: an authority of that name is trusted, with another key
 	KeyKnownIssuerFrom     = "knownIssuerFrom"     // since when that authority is valid
-	KeyRoot                = "root"                // the authority that the chain leads to
+	KeyRoot                = "root"                // the CA at the end of the certificate chain
 	KeyRootNewer           = "rootNewer"           // its file, if newer than the runtime's process
 	KeyRoots               = "roots"               // how many authorities the node trusts
 	KeyRootsAssumed        = "rootsAssumed"        // true: read from the standard places

@@ -22,12 +22,12 @@ type Placeholders struct {
 	HostsFile                        string // hosts.toml of the registry, or what it is generated from; see Reload
 	HostsCA, HostsClient             string // what names a CA, and a client certificate, in HostsFile
 	Layers                           string // the host that serves the layers
-	Resolver                         string // the one whose answer decided
+	Resolver                         string // the one whose answer counts
 	Stale                            string // files that are newer than the runtime's process
 	Resets                           string // when a rate limit ends
 	Behind                           string // what a queued pull waits for
 	Sandbox                          string // the runtime's sandbox image
-	Source                           string // of the credential that decided
+	Source                           string // of the credential that decided the verdict
 	Owner                            string // what kubectl set image changes: the pod, or the controller that owns it
 	Where                            string // the container or image volume that has the image
 	HostPort                         string // the host with its port

@@ -194,7 +194,7 @@ func generatedFrom(root host.Files, main string) []string {
 	return nil
 }
 
-// watched returns the files that decide about the configuration.
+// watched returns the files that the configuration is made from.
 func (c *Config) watched() []string { return slices.Concat(c.Files, c.Sources, c.failed()) }
 
 // loadFile reads one file, and resolves its imports.

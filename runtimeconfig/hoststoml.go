@@ -404,7 +404,7 @@ func loadCertFiles(f Files, dir string) (Hosts, *Problem) {
 	return config, nil
 }
 
-// finishHosts fills in the last host if the file does not name it, and decides on the
+// finishHosts fills in the last host if the file does not name it, and sets the
 // scheme of hosts with http and TLS settings, by the rules of this containerd.
 func finishHosts(hosts []Host, domain, version string) {
 	if len(hosts) > 0 && hosts[len(hosts)-1].Host == "" {

@@ -124,7 +124,7 @@ func (c ServerConfig) health(l net.Listener) (*Server, error) {
 }
 
 // metrics returns the port for scrapers. The metrics name the registries and resolvers
-// of the node, so they are for authorized callers only, unless the cluster decides
+// of the node, so they are for authorized callers only, unless the settings say
 // otherwise.
 func (c ServerConfig) metrics(l net.Listener) (*Server, error) {
 	mux := http.NewServeMux()

@@ -24,7 +24,7 @@ type HostUse struct {
 
 // InUse returns what the other pods of the node run, from the view of one pod: a registry
 // counts if a pod of its own namespace runs images of it, or pods of two others do. The owner
-// of one namespace alone must not lead other teams to a registry of theirs. Images of other
+// of one namespace alone must not send other teams to a registry of theirs. Images of other
 // namespaces are not returned.
 func (s *Store) InUse(uid types.UID) InUse {
 	s.mu.Lock()

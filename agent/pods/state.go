@@ -103,8 +103,8 @@ var commandInMessage = compiled(`exec: \\?"[^"]*\s`)
 // (libcontainer, container_linux.go and process_linux.go).
 var runcPrefixes = []string{"error during container init: ", "unable to start container process: "}
 
-// runtimeMessage returns the part of a runtime's message that is kept: without the steps that
-// led there, and nothing if it quotes a whole command.
+// runtimeMessage returns the part of a runtime's message that is kept: without the steps
+// before the failure, and nothing if it quotes a whole command.
 func runtimeMessage(message string) string {
 	if commandInMessage().MatchString(message) {
 		return ""

@@ -26,10 +26,10 @@ type Sweeper struct {
 	cfg      Config
 	requests chan struct{} // holds one token: a sweep is requested
 
-	hosts    *hostTable
-	leads    leadTable
-	control  controlCache
-	announce announcer
+	hosts     *hostTable
+	redirects redirectTable
+	control   controlCache
+	announce  announcer
 
 	mu       sync.Mutex
 	isolated bool // nothing was reachable
@@ -73,12 +73,12 @@ const maxRegistries = 256
 func New(c Config) *Sweeper {
 	hosts := newHostTable()
 	return &Sweeper{
-		cfg:      c,
-		requests: make(chan struct{}, 1),
-		hosts:    hosts,
-		leads:    leadTable{byHost: map[string]knownLead{}},
-		control:  controlCache{survey: c.Survey, known: hosts, turn: make(chan struct{}, 1)},
-		announce: announcer{log: c.Log, emit: c.Emit},
+		cfg:       c,
+		requests:  make(chan struct{}, 1),
+		hosts:     hosts,
+		redirects: redirectTable{byHost: map[string]knownRedirect{}},
+		control:   controlCache{survey: c.Survey, known: hosts, turn: make(chan struct{}, 1)},
+		announce:  announcer{log: c.Log, emit: c.Emit},
 	}
 }
 
@@ -183,7 +183,7 @@ func (s *Sweeper) sweep(ctx context.Context) {
 func (s *Sweeper) plan(set config.Settings, now time.Time) examine.SurveyRequest {
 	want := examine.SurveyRequest{
 		Domains:    map[string][]report.Role{},
-		Leads:      s.leads.list(now),
+		Redirects:  s.redirects.list(now),
 		Leave:      s.hosts.limited(now),
 		Width:      set.SweepConcurrency,
 		Each:       set.SweepDeadline,
@@ -229,8 +229,8 @@ func (s *Sweeper) merge(observations []examine.Observation, set config.Settings,
 	check := control.Check(s.hosts.controls(observations, set.Control), false, now)
 	changes := s.hosts.observe(observations, check, s.cfg.Opinions)
 	for _, o := range observations {
-		if o.Lead != nil && !o.At.IsZero() {
-			s.leads.add(*o.Lead, now)
+		if o.Redirect != nil && !o.At.IsZero() {
+			s.redirects.add(*o.Redirect, now)
 		}
 	}
 	isolated := check.Outcome == report.Fail
@@ -251,12 +251,12 @@ func (s *Sweeper) merge(observations []examine.Observation, set config.Settings,
 	}
 }
 
-// LearnFrom takes leads from the checks of an examination: the hosts that serve
+// LearnFrom takes redirects from the checks of an examination: the hosts that serve
 // layers. If they contradict what the last sweep found of a host, it requests a sweep, so
 // that the table of registries agrees with the diagnoses.
 func (s *Sweeper) LearnFrom(checks []report.Check) {
 	now := time.Now()
-	s.leads.learn(checks, now)
+	s.redirects.learn(checks, now)
 	s.mu.Lock()
 	swept := s.cfg.Settings().SweepInterval > 0 && s.last != nil
 	var wait time.Duration

@@ -180,9 +180,9 @@ func TestSweepTargets(t *testing.T) {
 		{Kind: report.KindBlob, Host: "a.example", Evidence: map[string]string{"blobHost": "a.example"}},
 	})
 	r.sweep(t.Context())
-	if leads := r.wants[1].Leads; len(leads) != 1 || leads[0].Host != "cdn.example" || leads[0].Via != "a.example" ||
-		leads[0].Role != report.RoleBlob {
-		t.Errorf("leads %+v", leads)
+	if redirects := r.wants[1].Redirects; len(redirects) != 1 || redirects[0].Host != "cdn.example" || redirects[0].Via != "a.example" ||
+		redirects[0].Role != report.RoleBlob {
+		t.Errorf("redirects %+v", redirects)
 	}
 	for i := range 1000 {
 		r.LearnFrom(
@@ -191,8 +191,8 @@ func TestSweepTargets(t *testing.T) {
 			},
 		)
 	}
-	if len(r.leads.byHost) > maxLeads {
-		t.Errorf("%d leads are kept", len(r.leads.byHost))
+	if len(r.redirects.byHost) > maxRedirects {
+		t.Errorf("%d redirects are kept", len(r.redirects.byHost))
 	}
 }
 
@@ -394,7 +394,7 @@ func TestControlCheck(t *testing.T) {
 	if c.Outcome != report.Pass || strings.Contains(c.Summary, "a.example") {
 		t.Errorf("%+v", c)
 	}
-	if n := len(r.wants); n != 2 || r.wants[1].Configured || len(r.wants[1].Leads) != 0 {
+	if n := len(r.wants); n != 2 || r.wants[1].Configured || len(r.wants[1].Redirects) != 0 {
 		t.Errorf("surveys: %+v", r.wants)
 	}
 	// Another diagnosis at the same time contacts no host again.
@@ -472,7 +472,7 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-// A diagnosis that contradicts the last sweep leads to another one, 10 s after it at the earliest.
+// A diagnosis that contradicts the last sweep causes another one, 10 s after it at the earliest.
 func TestContradiction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig("a.example/x")

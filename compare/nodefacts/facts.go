@@ -111,7 +111,7 @@ type Image struct {
 	Fault      report.Fault      `json:"fault,omitempty"`   //
 	Confidence report.Confidence `json:"sure,omitempty"`    //
 	Checked    Stamp             `json:"at"`                //
-	Host       string            `json:"h,omitempty"`       // the host that decided
+	Host       string            `json:"h,omitempty"`       // the host that the verdict is about
 	Found      []string          `json:"found,omitempty"`   // hosts that have its manifest
 	Missing    []string          `json:"missing,omitempty"` // hosts that answer that they do not
 }

@@ -87,7 +87,7 @@ func (f *Facts) addDiagnosis(image string, at Stamp, v report.Verdict, checks []
 	}
 }
 
-// ask adds a host that other nodes could decide about. It does not depend on how certain
+// ask adds a host on which other nodes could give an opinion. It does not depend on how certain
 // the verdict is: that may rest on the answer, which must not go away with the request. A
 // node that is cut off needs no other opinion.
 func (f *Facts) ask(host string) {

@@ -16,11 +16,11 @@ import (
 type adviser struct {
 	facts.Finding
 	names        report.Placeholders
-	openQuestion string // decides who must act; empty if that is known
+	openQuestion string // how to find out who must act; empty if that is known
 }
 
 // Fix returns the one line that fixes the cause of a verdict. The open question is
-// what decides who must act; empty if that is known.
+// how to find out who must act; empty if that is known.
 func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 	a := adviser{Finding: facts.FindingOf(e, v), names: placeholdersOf(e, v), openQuestion: openQuestion}
 	if a.Cause == report.Undetermined && len(a.WouldDecide) > 0 {

@@ -12,11 +12,11 @@ import (
 
 // Questions that rules and fixes share.
 const (
-	// AskForIntermediate decides whether a server or the node's trust store is at fault.
+	// AskForIntermediate asks whether a server or the node's trust store is at fault.
 	AskForIntermediate = "check whether {host} sends the intermediate certificate of its issuer:\n" +
 		"openssl s_client -showcerts -connect {hostport}"
 
-	// AskForLayers decides who must act if a host of layers forbids a request.
+	// AskForLayers asks who must act if a host of layers forbids a request.
 	AskForLayers = "pull the image from another network: if that works, an allow-list or a filter forbids this node"
 )
 

@@ -20,7 +20,7 @@ func (a adviser) fixOfLogin() string {
 	}
 	switch {
 	case len(a.Hosts()) > 0 && (!a.IsRegistry() || a.UnderWildcard()):
-		return "check first whether {host} is the intended registry, and send it no password before: a misspelt name may lead to it:\n" +
+		return "check first whether {host} is the intended registry, and send it no password before: a misspelt name may resolve to it:\n" +
 			"curl -i https://{host}/v2/"
 	case a.names.Provider != "" &&
 		(a.Fault == report.FaultUndetermined || a.Fault == report.FaultNode && a.Cause.FixOnlyFor(report.FaultNode) == ""):

@@ -87,7 +87,7 @@ func newSecret(registry string, taken ...string) string {
 	return name
 }
 
-// fillFromDecidingCheck sets what the check shows that decided.
+// fillFromDecidingCheck sets what the check shows that decided the verdict.
 func fillFromDecidingCheck(p *report.Placeholders, because report.Check) {
 	p.Layers = cmp.Or(because.Evidence[report.KeyBlobHost], p.Layers)
 	p.Stale = cmp.Or(because.Evidence[report.KeyFiles], p.Stale)

@@ -1,6 +1,6 @@
 // Package facts is what checks show about one image: a read-only view on a list of
-// checks, for the rules that draw a verdict and for the advice on it. It decides
-// nothing.
+// checks, for the rules that draw a verdict and for the advice on it. It draws
+// no verdict itself.
 package facts
 
 import (

@@ -33,7 +33,7 @@ func FindingOf(e *Evidence, v report.Verdict) Finding {
 	return f
 }
 
-// Decided returns a fact of the first check that decided and has it.
+// Decided returns a fact of the first check that decided the verdict and has this fact.
 func (f Finding) Decided(key string) string {
 	for _, id := range f.Because {
 		if s := f.Fact(id, key); s != "" {
@@ -43,7 +43,7 @@ func (f Finding) Decided(key string) string {
 	return ""
 }
 
-// Has reports whether a check that decided has one of these values of a fact;
+// Has reports whether a check that decided the verdict has one of these values of a fact;
 // without values, whether one has the fact at all.
 func (f Finding) Has(key string, values ...string) bool {
 	for _, id := range f.Because {
@@ -55,7 +55,7 @@ func (f Finding) Has(key string, values ...string) bool {
 }
 
 // FailedHere reports whether a check of this kind failed, and is among those that
-// decided.
+// decided the verdict.
 func (f Finding) FailedHere(kind report.Kind) bool {
 	return slices.ContainsFunc(f.Because, func(id string) bool {
 		c := f.Get(id)
@@ -63,7 +63,7 @@ func (f Finding) FailedHere(kind report.Kind) bool {
 	})
 }
 
-// Agreed reports whether a message of the runtime is among what decided.
+// Agreed reports whether a message of the runtime is among what decided the verdict.
 func (f Finding) Agreed() bool { return slices.Contains(f.Because, f.MessageID()) }
 
 // Manifest returns a fact of the host's answer to the request for the manifest.

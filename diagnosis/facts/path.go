@@ -40,14 +40,14 @@ func (o Obstacle) WithRootCause(c report.Cause, ids ...string) Obstacle {
 	return o
 }
 
-// LikelyAtMost marks an obstacle that a rule chose, with what would decide.
+// LikelyAtMost marks an obstacle that a rule chose, with what would confirm the choice.
 func (o Obstacle) LikelyAtMost(wouldDecide ...string) Obstacle {
 	o.RuleChosen = true
 	o.WouldDecide = append(slices.Clone(o.WouldDecide), wouldDecide...)
 	return o
 }
 
-// AlsoBecause adds ids to those that decided.
+// AlsoBecause adds ids of checks to those that show the obstacle.
 func (o Obstacle) AlsoBecause(ids ...string) Obstacle {
 	o.Because = append(slices.Clone(o.Because), ids...)
 	return o
@@ -83,7 +83,7 @@ func ObstacleOf(e *Evidence) Obstacle {
 	if len(failed) == 0 {
 		return Obstacle{Goals: goals}
 	}
-	// With mirrors before it, the upstream decides: a mirror may lack the image,
+	// With mirrors before it, the upstream counts: a mirror may lack the image,
 	// but an upstream that is unreachable is a fault.
 	o := failed[len(failed)-1]
 	o.Goals, o.Others = goals, checksOf(failed[:len(failed)-1])

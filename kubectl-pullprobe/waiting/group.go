@@ -99,7 +99,7 @@ var (
 	}
 )
 
-// Host returns the host that decided, or the registry of the image.
+// Host returns the host that the verdict is about, or the registry of the image.
 func (c Case) Host() string {
 	if c.Diagnosis != nil {
 		for _, id := range c.Verdict.Because {

@@ -39,7 +39,7 @@ type lookup struct {
 	addrs []netip.Addr // in the order in which the runtime dials them
 	check report.Check // "dns/<host>"
 
-	decisive     *query        // whose result decided; nil: no resolver was queried
+	decisive     *query        // whose result counts; nil: no resolver was queried
 	alternatives []alternative // addresses that the runtime would not use
 	cancel       context.CancelFunc
 }
@@ -59,7 +59,7 @@ func (l lookup) stop() {
 
 // lookUp finds the addresses of name for the checks of a host. All resolvers are
 // queried at once, but their answers count in the order of resolv.conf, by the
-// rules of Go's resolver: the first final answer decides, also NXDOMAIN, and a
+// rules of Go's resolver: the first final answer counts, also NXDOMAIN, and a
 // resolver that is silent or fails is skipped. lookUp takes at most the time of one
 // step; call stop afterwards.
 func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
@@ -243,7 +243,7 @@ func (q *query) result() (addrs []netip.Addr, by int) {
 	by = -1
 	for t := range questions {
 		i, a := q.first(t)
-		if a.finding == present {
+		if a.class == present {
 			addrs = append(addrs, a.addrs...)
 			if by < 0 {
 				by = i
@@ -258,7 +258,7 @@ func (q *query) result() (addrs []netip.Addr, by int) {
 func (q *query) first(t int) (int, answer) {
 	var a answer
 	for i := range q.servers {
-		if a = q.wait(i, t); a.finding.final() {
+		if a = q.wait(i, t); a.class.final() {
 			return i, a
 		}
 	}
@@ -277,7 +277,7 @@ func (q *query) wait(i, t int) answer {
 	for _, later := range q.answers[i+1:] {
 		select {
 		case <-later[t].done:
-			if later[t].finding.final() {
+			if later[t].class.final() {
 				q.slow.Store(q.servers[i], true)
 				return answer{deadline: true, took: time.Since(q.start)}
 			}
@@ -313,7 +313,7 @@ func (q *query) fail(name string, tried int) report.Check {
 	e[report.KeyFrom], e[report.KeyResolver], e[report.KeyNamesTried] = "dns", server, strconv.Itoa(tried)
 	q.describe(e, name)
 	check := report.Check{Outcome: report.Fail, Cause: a.cause(), Evidence: e.Checked()}
-	switch a.finding {
+	switch a.class {
 	case absent:
 		check.Summary = fmt.Sprintf("%s does not exist (NXDOMAIN from resolver %s)", name, server)
 	case empty:
@@ -388,18 +388,18 @@ func (q *query) resolverCheck(name, server string, all answers) report.Check {
 	for _, c := range all {
 		addrs = append(addrs, c.addrs...)
 		took = max(took, c.took)
-		if c.finding == present && a.finding != present {
+		if c.class == present && a.class != present {
 			a = c.answer
 		}
 	}
 	e := a.evidence(len(q.servers))
 	e[report.KeyAddresses], e[report.KeyMs] = joinAddrs(addrs), strconv.FormatInt(took.Milliseconds(), 10)
-	if all[0].finding != all[1].finding && (all[0].finding <= failed || all[1].finding <= failed) {
+	if all[0].class != all[1].class && (all[0].class <= failed || all[1].class <= failed) {
 		e[report.KeyA], e[report.KeyAAAA] = all[0].label(), all[1].label()
 	}
 	q.describe(e, name)
 	check := report.Check{Evidence: e.Checked(), Duration: report.Millis(took)}
-	switch a.finding {
+	switch a.class {
 	case present:
 		check.Outcome = report.Pass
 		check.Summary = fmt.Sprintf("resolver %s: %s is %s", server, name, joinAddrs(addrs))
@@ -417,7 +417,7 @@ func (q *query) resolverCheck(name, server string, all answers) report.Check {
 }
 
 func (a answer) cause() report.Cause {
-	switch a.finding {
+	switch a.class {
 	case absent, empty:
 		return report.HostNotFound
 	case failed:
@@ -431,9 +431,9 @@ func (a answer) cause() report.Cause {
 // problem returns what is wrong with a resolver, as the end of a sentence.
 func (a answer) problem() string {
 	switch {
-	case a.finding == failed && a.note != "":
+	case a.class == failed && a.note != "":
 		return "gave " + a.note
-	case a.finding == failed:
+	case a.class == failed:
 		return "answered " + a.rcode
 	case a.deadline:
 		return "did not answer within " + readable.Duration(a.took)
@@ -443,7 +443,7 @@ func (a answer) problem() string {
 
 // label returns the answer in one word.
 func (a answer) label() string {
-	switch a.finding {
+	switch a.class {
 	case silent:
 		if a.deadline {
 			return "timeout"
@@ -457,13 +457,13 @@ func (a answer) label() string {
 
 func (a answer) evidence(resolvers int) evidence.Facts {
 	e := evidence.Facts{report.KeyRcode: a.rcode, report.KeyResolvers: strconv.Itoa(resolvers), report.KeyNote: a.note}
-	if a.finding == empty {
+	if a.class == empty {
 		e[report.KeyRcode] = "NODATA"
 	}
 	if a.tcp {
 		e[report.KeyTCP] = report.True
 	}
-	if a.finding == silent {
+	if a.class == silent {
 		if a.deadline {
 			e[report.KeyDeadline], e[report.KeyTimeoutMs] = report.True, strconv.FormatInt(a.took.Milliseconds(), 10)
 		} else {

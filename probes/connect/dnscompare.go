@@ -62,7 +62,7 @@ type answers [len(questions)]pendingAnswer
 // addresses returns those of a resolver; known is false if no answer is final.
 func (r answers) addresses() (addrs []netip.Addr, known bool) {
 	for _, c := range r {
-		known = known || c.finding.final()
+		known = known || c.class.final()
 		addrs = append(addrs, c.addrs...)
 	}
 	return addrs, known
@@ -96,7 +96,7 @@ func (l *lookup) checkSearchList(ctx context.Context, p *Prober, name string, ab
 
 	if addrs, _ = random.result(); len(addrs) > 0 {
 		l.check.Evidence[report.KeyWildcard] = report.True
-	} else if _, a = random.first(0); a.finding.final() {
+	} else if _, a = random.first(0); a.class.final() {
 		l.check.Evidence[report.KeyWildcard] = "false"
 	}
 }

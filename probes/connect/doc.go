@@ -16,5 +16,5 @@
 // A step that the end of the whole call cut short, rather than its own
 // deadline, is unknown, with the evidence unfinished=true. Where a host has
 // several addresses, taken=true marks the one that the runtime's dialer would
-// use: TLS there decides, a failure at the others is a remark.
+// use: TLS there counts, a failure at the others is a remark.
 package connect

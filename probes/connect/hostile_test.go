@@ -141,7 +141,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		var a answer
 		a.read(m, "r.lab.", qtype)
-		if len(a.addrs) > maxAddresses || (a.finding == present) != (len(a.addrs) > 0) {
+		if len(a.addrs) > maxAddresses || (a.class == present) != (len(a.addrs) > 0) {
 			t.Errorf("%+v", a)
 		}
 		for _, addr := range a.addrs {

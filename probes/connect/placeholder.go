@@ -69,7 +69,7 @@ func placeholders() []placeholder {
 		{name: "Proxmox default", issuer: "proxmox virtual environment"},
 		{name: "VMware default", issuer: "vmware installer"},
 		{name: "mkcert, a developer's authority", issuer: "mkcert "},
-		// Kubernetes' own: kube-apiserver where a load balancer leads to it.
+		// Kubernetes' own: kube-apiserver behind a load balancer.
 		{name: "kube-apiserver", subject: "kube-apiserver", whole: true},
 	}
 }

@@ -46,7 +46,7 @@ func (p *Prober) Sibling(ctx context.Context, name string, lookup report.Check) 
 		qtype = dns.TypeAAAA
 	}
 	a := askResolver(ctx, server, strings.ToLower(rand.Text()[:14])+"."+parent, qtype, p.Resolv.TCP)
-	switch a.finding {
+	switch a.class {
 	case absent, empty:
 		return "none"
 	case present:
@@ -65,7 +65,7 @@ func (p *Prober) answersRoot(ctx context.Context, server netip.AddrPort) string 
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	a := askResolver(ctx, server, ".", dns.TypeNS, p.Resolv.TCP)
-	if a.finding.final() {
+	if a.class.final() {
 		return "answers"
 	}
 	return "fails"
@@ -105,7 +105,7 @@ func localRoute(addr netip.AddrPort) string {
 // IPv6, if an address is of the other; else nothing. source returns the source address of
 // packets to an address; invalid: there is no route.
 func onlyFamily(addr netip.Addr, source func(netip.Addr) netip.Addr) string {
-	// Networks for documentation (RFC 5737, RFC 3849): only a default route leads there.
+	// Networks for documentation (RFC 5737, RFC 3849): only a default route covers them.
 	v4 := source(netip.AddrFrom4([4]byte{192, 0, 2, 1})).IsValid()
 	v6 := source(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1})).IsValid()
 	switch is4 := addr.Unmap().Is4(); {

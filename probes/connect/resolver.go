@@ -12,23 +12,23 @@ import (
 	"github.com/miekg/dns"
 )
 
-// finding is the class of one resolver's answer to one query, as Go's resolver
+// answerClass is the class of one resolver's answer to one query, as Go's resolver
 // distinguishes them (net/dnsclient_unix.go: checkHeader and skipToAnswer).
-type finding uint8
+type answerClass uint8
 
 const (
-	silent  finding = iota // no answer: Go queries the next resolver
-	failed                 // an unusable answer, such as SERVFAIL or REFUSED: Go queries the next resolver
-	absent                 // NXDOMAIN: final
-	empty                  // the name has no record of this type: final
-	present                // addresses: final
+	silent  answerClass = iota // no answer: Go queries the next resolver
+	failed                     // an unusable answer, such as SERVFAIL or REFUSED: Go queries the next resolver
+	absent                     // NXDOMAIN: final
+	empty                      // the name has no record of this type: final
+	present                    // addresses: final
 )
 
-func (f finding) final() bool { return f >= absent }
+func (c answerClass) final() bool { return c >= absent }
 
 // answer is that of one resolver to one query.
 type answer struct {
-	finding  finding
+	class    answerClass
 	addrs    []netip.Addr
 	rcode    string // "NXDOMAIN"; empty when silent
 	note     string // what is unusual about the answer
@@ -62,7 +62,7 @@ func askResolver(ctx context.Context, server netip.AddrPort, name string, qtype 
 	if err != nil {
 		a.deadline = ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded)
 		if errors.As(err, new(*malformedError)) || errors.As(err, new(*dns.Error)) {
-			a.finding, a.note = failed, "an answer that is not DNS"
+			a.class, a.note = failed, "an answer that is not DNS"
 			if errors.Is(err, dns.ErrId) {
 				a.note = "only answers to other queries"
 			}
@@ -98,15 +98,15 @@ func (a *answer) read(r *dns.Msg, name string, qtype uint16) {
 	}
 	switch {
 	case r.Rcode == dns.RcodeNameError:
-		a.finding, a.addrs = absent, nil
+		a.class, a.addrs = absent, nil
 	case r.Rcode != dns.RcodeSuccess:
-		a.finding, a.addrs = failed, nil
+		a.class, a.addrs = failed, nil
 	case len(a.addrs) > 0:
-		a.finding = present
+		a.class = present
 	case !r.Authoritative && !r.RecursionAvailable && len(r.Answer) == 0 && additional == 0:
-		a.finding, a.note = failed, "a referral: this server does not resolve for clients"
+		a.class, a.note = failed, "a referral: this server does not resolve for clients"
 	default:
-		a.finding = empty
+		a.class = empty
 	}
 }
 

@@ -175,7 +175,7 @@ func embedded(a netip.Addr) netip.Addr {
 // localNAT64 returns the IPv4 address inside an address of 64:ff9b:1::/48, the prefix
 // for translators within a network (RFC 8215). Such a network uses a /48, a /56, a /64
 // or a /96 of it, and each has the IPv4 address elsewhere (RFC 6052, 2.2). The first
-// form that is refused decides; without one, the /96 is meant.
+// form that is refused counts; without one, the /96 is meant.
 func localNAT64(b [16]byte) netip.Addr {
 	last := netip.AddrFrom4([4]byte(b[12:16]))
 	for _, v4 := range []netip.Addr{

@@ -232,7 +232,7 @@ func (c *Client) send(ctx context.Context, r Request) (*Reply, error) {
 		return nil, err
 	}
 	rep, first := &Reply{}, target
-	away := false // a redirect has led to another host
+	away := false // a redirect has changed the host
 	for {
 		if blocked := c.budget.exhausted(target.Host, r.Question); blocked != nil {
 			return nil, rep.failed(target, blocked)
@@ -278,7 +278,7 @@ func (c *Client) send(ctx context.Context, r Request) (*Reply, error) {
 	}
 }
 
-// newRequest returns the request for target; away: a redirect has led to another host.
+// newRequest returns the request for target; away: a redirect has changed the host.
 func (c *Client) newRequest(ctx context.Context, r Request, target *url.URL, away bool) (*http.Request, error) {
 	secure := target.Scheme == "https"
 	var body io.Reader

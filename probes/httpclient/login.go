@@ -98,8 +98,8 @@ func TokenRequest(method string, realm *url.URL, service string, scopes []string
 	return r
 }
 
-// authorize puts the login of r into req, which goes to target; away: a redirect has led
-// to another host.
+// authorize puts the login of r into req, which goes to target; away: a redirect has
+// changed the host.
 func authorize(req *http.Request, r Request, target *url.URL, away bool) error {
 	switch {
 	case !r.By.Sent() && r.form == nil:

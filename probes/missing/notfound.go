@@ -26,7 +26,7 @@ type Manifest struct {
 	Last bool // the registry itself: it gets many requests, a mirror often lacks images
 	Ref  reference.Ref
 
-	Status    int              // of the answer that decides
+	Status    int              // of the answer that counts
 	Login     httpclient.Login // that the answer was given to
 	V2Refused bool             // GET /v2/ was answered with 403, too
 

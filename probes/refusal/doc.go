@@ -2,5 +2,5 @@
 //
 // It is the only place in the probes that reads a registry's English. What leaves it is
 // one of the reasons, never the text. The text says who refused; it is not the runtime's,
-// and decides no cause.
+// and names no cause.
 package refusal

@@ -53,7 +53,7 @@ type imageCheck struct {
 	configIn   *httpclient.Reply       // the answer to the request for the config; nil: there is none
 	configRead bool                    // the config was requested
 	noConfig   bool                    // the request for the config failed
-	atURLs     []ocispec.Descriptor    // layers that the manifest leads to other addresses
+	atURLs     []ocispec.Descriptor    // layers for which the manifest has other addresses
 }
 
 // openImage checks the image as far as its manifests tell.
@@ -234,7 +234,7 @@ func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size i
 		i.facts[report.KeyPolicy], i.facts[report.KeyRetryAfter] = a.check.Evidence[report.KeyPolicy], a.check.Evidence[report.KeyRetryAfter]
 		i.fail(a.check.Cause, answered+answers.StatusText(rep.Status))
 		if rep.Status == http.StatusNotFound {
-			// The index, or the name, exists, and the manifest that it leads to does not.
+			// The index, or the name, exists, and the manifest that it refers to does not.
 			i.check.Cause = report.LayerCorrupt
 			i.facts[report.KeyPublisher] = report.True
 		}

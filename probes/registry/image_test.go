@@ -196,7 +196,7 @@ func TestPlatform(t *testing.T) {
 		host := fmt.Sprintf("r.lab:%d", probetest.Serve(t, ptr(ca.Good(t, "r.lab")), h))
 		probetest.Want(t, probe(t, n, host+"/app:both"), "image/"+host, report.Fail, report.LayerCorrupt, "status=404", "publisher=true")
 	})
-	t.Run("another manifest than the name leads to", func(t *testing.T) {
+	t.Run("another manifest than the name refers to", func(t *testing.T) {
 		h := manifestBy(reg, amd64.Digest.String(), func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", amd64.MediaType)
 			w.Write([]byte(strings.Repeat("{}", int(amd64.Size)/2) + strings.Repeat(" ", int(amd64.Size)%2)))

@@ -20,7 +20,7 @@ import (
 // attempt is the request for the manifest with one login.
 type attempt struct {
 	source string // of the credential; empty is anonymous
-	rank   int    // how far it came: the attempt that came furthest decides
+	rank   int    // how far it came: the attempt that came furthest counts
 	status int    // of the registry, or of the token service where it ended
 	by     httpclient.Login
 	rep    *httpclient.Reply
@@ -261,7 +261,7 @@ func (a *attempt) markExpired() bool {
 	now := time.Now()
 	if a.rep != nil {
 		if date, err := http.ParseTime(a.rep.Header.Get("Date")); err == nil {
-			now = date // the registry's clock decides
+			now = date // the registry's clock counts
 		}
 	}
 	if !until.Before(now) {

@@ -22,7 +22,7 @@ type manifestState struct {
 	asked bool // false: no request was sent, the rest is unset
 	at    int  // index of the check in session.checks
 
-	status    int               // of the answer that decides
+	status    int               // of the answer that counts
 	login     httpclient.Login  // that the answer was given to
 	challenge answers.Challenge // of the host; unset if it has none
 	mediaType string

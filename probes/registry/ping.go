@@ -117,7 +117,7 @@ func (s *session) describeRegistry(ctx context.Context) report.Check {
 }
 
 // askSibling adds to "dns/<host>" what a random name beside the host resolves to: a host
-// that refuses the image, or its token service, may be one that a wildcard record leads to.
+// that refuses the image, or its token service, may be the target of a wildcard DNS record.
 func (s *session) askSibling(ctx context.Context) {
 	s.askSiblingOf(ctx, s.host)
 	if s.tokenPath != nil && s.tokenPath.Host.Host != s.host.Host {

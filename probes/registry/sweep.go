@@ -24,13 +24,13 @@ import (
 // Place is a host of the runtime: one that it contacts for images, or one that a
 // registry refers it to. [Places] and [Place.Behind] return them.
 type Place struct {
-	host runtimeconfig.Host
-	lead *Lead // to this host; nil: it is in the runtime's configuration or an image's name
+	host     runtimeconfig.Host
+	referral *Referral // to this host; nil: it is in the runtime's configuration or an image's name
 }
 
-// Lead is a host that a registry refers the runtime to: a token service, or one
+// Referral is a host that a registry refers the runtime to: a token service, or one
 // that stores its layers.
-type Lead struct {
+type Referral struct {
 	Host    string // name and port
 	Realm   string // of a token service: its URL; else empty
 	Service string // of a token service
@@ -70,20 +70,20 @@ func Places(p *connect.Prober, domain string) (report.Check, []Place) {
 
 // Behind returns the host that the place refers the runtime to, with the TLS
 // settings that the runtime uses for it.
-func (p Place) Behind(l Lead) Place {
+func (p Place) Behind(l Referral) Place {
 	scheme := "https"
 	if u, err := url.Parse(l.Realm); err == nil && u.Scheme == "http" {
 		scheme = "http"
 	}
-	return Place{host: p.host.Referral(scheme, l.Host), lead: &l}
+	return Place{host: p.host.Referral(scheme, l.Host), referral: &l}
 }
 
 // Result is what a survey found at one place.
 type Result struct {
-	Place  Place
-	Checks []report.Check
-	At     time.Time // when its checks ended
-	Lead   *Lead     // to its token service; nil: none, or the place itself
+	Place    Place
+	Checks   []report.Check
+	At       time.Time // when its checks ended
+	Referral *Referral // to its token service; nil: none, or the place itself
 }
 
 // Survey checks all places and the token services that they name, at most width at
@@ -93,7 +93,7 @@ type Result struct {
 // manifest is requested. The results are in the order of the places, then token
 // services by name.
 func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) []Result {
-	s := &survey{prober: p.BeginSweep(), width: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
+	s := &runningSurvey{prober: p.BeginSweep(), width: make(chan struct{}, max(width, 1)), seen: map[string]bool{}}
 	for _, place := range places {
 		if own := s.slot(place); own != nil {
 			s.given = append(s.given, own)
@@ -119,8 +119,8 @@ func Survey(ctx context.Context, p *connect.Prober, places []Place, width int) [
 	return results
 }
 
-// survey is a Survey while it runs.
-type survey struct {
+// runningSurvey is a [Survey] while it runs.
+type runningSurvey struct {
 	prober *connect.Prober
 	width  chan struct{} // one token for each place that is being checked
 	wg     sync.WaitGroup
@@ -138,7 +138,7 @@ type slot struct {
 }
 
 // slot returns a new slot for a place; nil if the place has one.
-func (s *survey) slot(p Place) *slot {
+func (s *runningSurvey) slot(p Place) *slot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.seen[p.Key()] {
@@ -149,25 +149,25 @@ func (s *survey) slot(p Place) *slot {
 }
 
 // inspect checks the place of a slot, and then the token service that it names.
-func (s *survey) inspect(ctx context.Context, p *slot) {
+func (s *runningSurvey) inspect(ctx context.Context, p *slot) {
 	s.width <- struct{}{}
 	defer func() { <-s.width }()
 	bounded, cancel := s.prober.HostContext(ctx)
 	defer cancel()
 	defer p.session.close()
 	if p.session.connect(bounded) {
-		switch lead := p.Place.lead; {
-		case lead == nil:
+		switch r := p.Place.referral; {
+		case r == nil:
 			p.session.ping(bounded)
-		case lead.Realm != "":
-			p.session.checkTokenService(bounded, *lead)
+		case r.Realm != "":
+			p.session.checkTokenService(bounded, *r)
 		}
 	}
 	p.At = time.Now()
-	if p.Lead = leadTo(p.session.challenge, p.session.host.Host); p.Lead == nil {
+	if p.Referral = referralIn(p.session.challenge, p.session.host.Host); p.Referral == nil {
 		return
 	}
-	if next := s.slot(p.Place.Behind(*p.Lead)); next != nil {
+	if next := s.slot(p.Place.Behind(*p.Referral)); next != nil {
 		s.mu.Lock()
 		s.found = append(s.found, next)
 		s.mu.Unlock()
@@ -175,27 +175,27 @@ func (s *survey) inspect(ctx context.Context, p *slot) {
 	}
 }
 
-// maxLead is the longest name of a host with its port, in bytes.
-const maxLead = 260
+// maxReferral is the longest name of a host with its port, in bytes.
+const maxReferral = 260
 
-// leadTo returns the token service that a host named in its answer to GET /v2/; nil
+// referralIn returns the token service that a host named in its answer to GET /v2/; nil
 // if that is the host itself, or not a valid host.
-func leadTo(ch answers.Challenge, host string) *Lead {
+func referralIn(ch answers.Challenge, host string) *Referral {
 	realm, err := url.Parse(ch.Realm)
 	if err != nil || !ch.Bearer || !httpclient.IsHostName(realm.Host) || realm.Host == host {
 		return nil
 	}
-	if realm.Scheme != "https" && realm.Scheme != "http" || readable.Clean(realm.Host, maxLead) != realm.Host {
+	if realm.Scheme != "https" && realm.Scheme != "http" || readable.Clean(realm.Host, maxReferral) != realm.Host {
 		return nil
 	}
 	realm.User = nil
-	return &Lead{Host: realm.Host, Realm: realm.String(), Service: ch.Service}
+	return &Referral{Host: realm.Host, Realm: realm.String(), Service: ch.Service}
 }
 
 // checkTokenService is "token/<host>" without a registry before it: whether the
 // service answers at all. Its answer to an anonymous request without a scope does
 // not matter.
-func (s *session) checkTokenService(ctx context.Context, l Lead) {
+func (s *session) checkTokenService(ctx context.Context, l Referral) {
 	name := s.host.Name()
 	check := report.Check{ID: report.TokenID(name), Kind: report.KindToken, Target: readable.Clean(l.Realm, evidence.MaxValue)}
 	address := l.Realm

@@ -66,8 +66,8 @@ func TestSurvey(t *testing.T) {
 	}
 	found := looks[token]
 	probetest.Want(t, checksByID(found.Checks), "token/"+token, report.Pass, "", "status=401")
-	if looks[b].Lead == nil || looks[b].Lead.Host != token || strings.Contains(looks[b].Lead.Realm, "canary") {
-		t.Errorf("the token service: lead %+v", looks[b].Lead)
+	if looks[b].Referral == nil || looks[b].Referral.Host != token || strings.Contains(looks[b].Referral.Realm, "canary") {
+		t.Errorf("the token service: referral %+v", looks[b].Referral)
 	}
 	if len(looks) != 4 {
 		t.Errorf("hosts: %v", looks)
@@ -86,7 +86,7 @@ func TestSurvey(t *testing.T) {
 
 	t.Run("an invalid host is not contacted", func(t *testing.T) {
 		for _, host := range []string{strings.Repeat("a.", 200) + "lab", "auth%e2%80%ae.lab", "auth%ff.lab"} {
-			if l := leadTo(answers.Challenge{Bearer: true, Realm: "https://" + host + "/token"}, "r.lab"); l != nil {
+			if l := referralIn(answers.Challenge{Bearer: true, Realm: "https://" + host + "/token"}, "r.lab"); l != nil {
 				t.Errorf("%q", l.Host)
 			}
 		}
@@ -95,7 +95,7 @@ func TestSurvey(t *testing.T) {
 		var rec recorder
 		host := fmt.Sprintf("blobs.lab:%d", probetest.Serve(t, &cert, rec.wrap(reg)))
 		_, places := Places(n, a)
-		looks := Survey(t.Context(), n, []Place{places[1].Behind(Lead{Host: host})}, 1)
+		looks := Survey(t.Context(), n, []Place{places[1].Behind(Referral{Host: host})}, 1)
 		if len(looks) != 1 || looks[0].Place.Name() != host || len(rec.all()) != 0 {
 			t.Errorf("%+v, asked %q", looks, rec.all())
 		}

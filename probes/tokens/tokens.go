@@ -123,8 +123,8 @@ func (r Request) withIdentityToken(ctx context.Context) Result {
 	return get.withStatuses(post, get)
 }
 
-// withPassword gets a token for a password. What the runtime gets is decided by
-// the answer to its POST, unless that makes it send the GET.
+// withPassword gets a token for a password. The runtime uses the
+// answer to its POST, unless that makes it send the GET.
 func (r Request) withPassword(ctx context.Context) Result {
 	get, got := r.ask(ctx, http.MethodGet)
 	refused := get.Status == http.StatusUnauthorized || get.Status == http.StatusForbidden || get.Status == http.StatusTooManyRequests

@@ -12,7 +12,7 @@ import (
 const maxFileBytes = 4 << 20
 
 // Dir is a directory as the root of a file system; "/" is this machine's own. Links
-// may lead out of it, so that it must be trusted: a container's root needs a reader
+// may point out of it, so that it must be trusted: a container's root needs a reader
 // that stays beneath it.
 type Dir string
 

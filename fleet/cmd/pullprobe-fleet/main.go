@@ -1,6 +1,6 @@
 // Command pullprobe-fleet compares the nodes of a cluster. See package fleet.
 //
-// Exit codes: 0 it was told to end, 1 it failed or another replica leads, 2 usage error.
+// Exit codes: 0 it was told to end, 1 it failed or another replica is the leader, 2 usage error.
 package main
 
 import (
