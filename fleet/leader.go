@@ -49,7 +49,7 @@ func newLeader(k *kube.Client, w *watcher, o Options, log *slog.Logger, m *metri
 		kube: k, namespace: o.Namespace, log: log, cluster: newCluster(), watcher: w, metrics: m, dirty: make(chan struct{}, 1),
 	}
 	w.cluster, w.waiting, w.log, w.poolBy = l.cluster, newWaitingPods(), log, o.PoolLabels
-	l.events = &podEvents{events: w.core, written: map[types.UID]podEvent{}}
+	l.events = &podEvents{events: w.core, written: map[types.UID]toldPod{}}
 	w.onChange = l.markDirty
 	l.answerer = newAnswerer(k, o.Namespace, l.cluster)
 	w.onReport = func(name string, _ statement, changed bool) {

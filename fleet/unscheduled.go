@@ -125,11 +125,11 @@ const eventReason = "Unscheduled"
 // again before the API server deletes it, as the agents do with theirs.
 type podEvents struct {
 	events  typedcorev1.EventsGetter
-	written map[types.UID]podEvent
+	written map[types.UID]toldPod
 }
 
-// podEvent is the last Event that was written on a pod.
-type podEvent struct {
+// toldPod is the last Event that was written on a pod.
+type toldPod struct {
 	why       string
 	first, at time.Time // when it was written first, and last
 	count     int32     // how often it was written
@@ -148,29 +148,29 @@ func (e *podEvents) write(ctx context.Context, list []Unscheduled, now time.Time
 	writes := 0
 	for _, p := range list {
 		waits[p.uid] = true
-		last := e.written[p.uid]
-		if last.why == p.Why && now.Sub(last.at) < renewal {
+		told := e.written[p.uid]
+		if told.why == p.Why && now.Sub(told.at) < renewal {
 			continue
 		}
 		if writes++; writes > maxEvents {
 			more = true
 			continue
 		}
-		if last.why != p.Why {
-			last = podEvent{why: p.Why, first: now}
+		if told.why != p.Why {
+			told = toldPod{why: p.Why, first: now}
 		}
-		last.at, last.count = now, last.count+1
-		if err := e.apply(ctx, p, last); err != nil {
+		told.at, told.count = now, told.count+1
+		if err := e.apply(ctx, p, told); err != nil {
 			failed = append(failed, err)
 			continue
 		}
-		e.written[p.uid] = last
+		e.written[p.uid] = told
 	}
-	maps.DeleteFunc(e.written, func(uid types.UID, _ podEvent) bool { return !waits[uid] })
+	maps.DeleteFunc(e.written, func(uid types.UID, _ toldPod) bool { return !waits[uid] })
 	return more, errors.Join(failed...)
 }
 
-func (e *podEvents) apply(ctx context.Context, p Unscheduled, last podEvent) error {
+func (e *podEvents) apply(ctx context.Context, p Unscheduled, told toldPod) error {
 	namespace, name, _ := strings.Cut(p.Pod, "/")
 	message := fmt.Sprintf("none / Unscheduled: no image is pulled yet: the pod has no node: %s. More: kubectl -n %s describe pod %s",
 		p.Why, namespace, name)
@@ -182,8 +182,8 @@ func (e *podEvents) apply(ctx context.Context, p Unscheduled, last podEvent) err
 		Message:        readable.Truncate(message, kube.MaxMessage),
 		Type:           corev1.EventTypeNormal,
 		Source:         corev1.EventSource{Component: Name},
-		FirstTimestamp: metav1.NewTime(last.first), LastTimestamp: metav1.NewTime(last.at), Count: last.count,
-		EventTime: metav1.NewMicroTime(last.first), Action: "Compare",
+		FirstTimestamp: metav1.NewTime(told.first), LastTimestamp: metav1.NewTime(told.at), Count: told.count,
+		EventTime: metav1.NewMicroTime(told.first), Action: "Compare",
 		ReportingController: "pullprobe.dev/fleet", ReportingInstance: Name,
 	}
 	body, err := json.Marshal(obj)
