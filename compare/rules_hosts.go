@@ -95,7 +95,7 @@ func rulesWhereAllFail() []hostRule {
 		{"too-few-since", "most nodes got through before and have not checked since, and few were asked to", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: g.claim(), cause: g.cause(),
-				headline:    fmt.Sprintf("%s since the failure began; %d got through before it", g.failed(), len(g.earlier)),
+				headline:    fmt.Sprintf("%s since the failure began; %d got through before that", g.failed(), len(g.earlier)),
 				wouldDecide: []string{g.checkFrom(list(namesOf(g.earlier).First) + ", where it got through before")},
 			}, len(g.earlier) >= g.counted() && g.sample < enoughAsked
 		}},
@@ -117,7 +117,7 @@ func rulesWhereAllFail() []hostRule {
 			host, _, _ := strings.Cut(g.name, ":")
 			return verdict{
 				fault: report.FaultNode, cause: report.HostNotFound,
-				headline:    fmt.Sprintf("the name resolves on none of %d nodes: their resolvers may block it", len(g.failing)),
+				headline:    fmt.Sprintf("the name resolves on none of %d nodes: their resolvers may block the name", len(g.failing)),
 				wouldDecide: []string{"resolve " + g.name + " outside of the cluster"},
 			}, g.cause() == report.HostNotFound && report.IsPublicRegistry(host)
 		}},

@@ -101,7 +101,7 @@ func (e *evaluation) secondSource(v report.Verdict) string {
 	case len(v.Because) > 1:
 		return "wait for the kubelet's next attempt"
 	}
-	return "check the same by hand: nothing but the runtime's message shows it"
+	return "check the same by hand: only the runtime's message shows this cause"
 }
 
 func (r ruleSet) rivalsOf(c report.Cause) []rival {

@@ -55,7 +55,7 @@ func rivalsOfLogins() []rivalry {
 			},
 			{
 				id:       "forbidden-may-be-expired",
-				looks:    "the login has expired: some registries and token services answer 403 then",
+				looks:    "the credentials have expired: some registries and token services answer 403 then",
 				question: "check whether the credentials have expired: some registries answer 403 then",
 				excluded: func(f finding) bool {
 					token := f.Get(f.Get(report.ManifestID(f.Host)).BlockedBy).Kind == report.KindToken
@@ -84,13 +84,13 @@ func (f finding) decidedOrToken(key string) string {
 	return f.Fact(report.TokenID(f.Host), key)
 }
 
-// fromNode returns the rival of causes in a pod's secrets: the login comes from the node.
+// fromNode returns the rival of causes in a pod's secrets: the credentials come from the node.
 func fromNode(id string) rival {
 	return rival{
 		id:       id,
-		looks:    "the node should supply the login (credential provider, docker configuration), and the pod needs no secret",
+		looks:    "the node should supply the credentials (credential provider, docker configuration), and the pod needs no secret",
 		acts:     report.FaultNode,
-		question: "check whether a credential provider of {node} has the login for {registry}",
+		question: "check whether a credential provider of {node} has credentials for {registry}",
 		excluded: func(f finding) bool {
 			c := f.Get(report.IDCredentials).Evidence
 			return c[report.KeyPossibleProvider]+c[report.KeyExpectedProvider]+c[report.KeyProviderNotRun] == "" || f.WithLogin()
@@ -117,7 +117,7 @@ func rivalsOfSecrets() []rivalry {
 		{cause: report.PullSecretMalformed, rivals: []rival{
 			{
 				id:       "secret-passed-over",
-				looks:    "the secret has the type Opaque, so the kubelet ignores it: the login is missing for another reason",
+				looks:    "the secret has the type Opaque, so the kubelet ignores it: the credentials are missing for another reason",
 				question: "check the type of the secret: the kubelet ignores the type Opaque:\nkubectl -n {ns} get secret {secret}",
 				excluded: func(f finding) bool {
 					c := f.Get(report.IDCredentials)

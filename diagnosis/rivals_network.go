@@ -16,7 +16,7 @@ func rivalsOfResolvers() []rivalry {
 				id:       "answered-for-any-name",
 				looks:    "the host name is misspelt, and another resolver has an address for any name",
 				acts:     report.FaultConfig,
-				question: "check whether {host} exists: resolve a random name with the resolver that has an address for it",
+				question: "check whether {host} exists: resolve a random name with the resolver that has an address for {host}",
 				excluded: func(f finding) bool {
 					agree := len(facts.ResolversThatKnow(f.Evidence, f.Host)) == 0 && f.Fact(report.DNSID(f.Host), report.KeyDisagree) != report.True
 					return agree || facts.FoundElsewhere(f.Evidence, f.Host)
@@ -219,7 +219,7 @@ func (f finding) ofLayer() bool {
 func anIngress(id string) rival {
 	return rival{
 		id:    id,
-		looks: "an ingress or an appliance answers with its default certificate: the host name is misspelt, or the ingress does not know it",
+		looks: "an ingress or an appliance answers with its default certificate: the host name is misspelt, or the ingress does not know the host",
 		acts:  report.FaultUndetermined,
 		question: "check the spelling of {host}: with a wildcard DNS record every name of the domain reaches the same ingress. " +
 			"Then check that the ingress has a rule and a certificate for {host}",

@@ -96,7 +96,7 @@ func causesInLogins() []causeRule {
 			o = o.WithRootCause(report.AccessForbidden)
 			return o.LikelyAtMost("check whether the identity of the nodes has the role AcrPull on " + o.Check.Host)
 		}},
-		{"login-works-elsewhere", "the login is good, and opens something else", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"login-works-elsewhere", "the login is valid, and has access to something else", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			token := e.Get(report.TokenID(o.Check.Host))
 			if o.RootCause() != report.CredentialsRejected || !token.Is(report.KeyLoginWorks) {
 				return o
@@ -121,7 +121,7 @@ func causesInLogins() []causeRule {
 			}
 			return o.WithRootCause(report.AccessDeniedOrMissing)
 		}},
-		{"login-missing-or-refused", "the message is the same without a login and with a refused one, and the pod's are not known", func(
+		{"login-missing-or-refused", "the message is the same without and with a refused login, and the pod's credentials are not known", func(
 			e *evaluation, o facts.Obstacle,
 		) facts.Obstacle {
 			either := e.causeFromKubelet(o) && e.Message.MayMean(report.CredentialsRejected) && e.LoginsUnread()
@@ -131,7 +131,7 @@ func causesInLogins() []causeRule {
 			secrets := strings.ReplaceAll(e.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
 			unread := cmp.Or(e.UnreadSources(), "the pull secrets of the pod")
 			return o.WithRootCause(report.Undetermined).LikelyAtMost("check these credentials: " + unread + ". One of them must be for " +
-				o.Check.Host + ", with a valid login:\nkubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
+				o.Check.Host + ", and valid:\nkubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
 		}},
 		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(
 			e *evaluation, o facts.Obstacle,
@@ -317,7 +317,7 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
-		{"mirror-lacks-layer", "a mirror lacks a layer, and its upstream does not give it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"mirror-lacks-layer", "a mirror lacks a layer, and its upstream does not give the layer", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			hosts := e.Hosts()
 			if o.Check.Kind != report.KindBlob || o.RootCause() != report.LayerCorrupt || len(hosts) < 2 || o.Check.Host == hosts[len(hosts)-1] {
 				return o

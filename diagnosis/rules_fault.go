@@ -47,7 +47,7 @@ func faultsOnTheNetwork() []faultRule {
 			for _, c := range e.Below(report.ElsewhereID(host)) {
 				if c.Outcome == report.Fail && !facts.FoundElsewhere(e.Evidence, host) {
 					return presumably(report.FaultUndetermined, "check whether "+host+" is the intended name: "+
-						"what answers at the address of another resolver does not have it"), true
+						"what answers at the address of another resolver does not have the image"), true
 				}
 			}
 			return certainly(report.FaultNode), true

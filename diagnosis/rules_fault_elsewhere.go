@@ -23,7 +23,7 @@ func faultsByOtherNodes() []faultRule {
 		) (responsibility, bool) {
 			host := o.Check.Host
 			r := presumably(report.FaultNode, "compare how "+host+" resolves here and there: "+e.OpinionOn(host).Check.Evidence[report.KeyWhich]+
-				" may reach another address of it")
+				" may reach another address of this host")
 			r.because = []string{report.OpinionID(host)}
 			return r, e.dependsOnOtherNodes(o) && e.OpinionOn(host).GetThrough()
 		}},
@@ -74,10 +74,10 @@ func (e *evaluation) nameUnknown(host string) responsibility {
 	rivals, known := e.OpinionOn(host).Rivals()
 	switch {
 	case e.Is(report.DNSID(host), report.KeyPublicRegistry):
-		return presumably(report.FaultNode, "resolve "+host+" outside of the cluster: the resolvers of these nodes may block it")
+		return presumably(report.FaultNode, "resolve "+host+" outside of the cluster: the resolvers of these nodes may block the name")
 	case !slices.Contains([]string{"", "0"}, e.LocalImages().Evidence[report.KeyCount]):
 		return presumably(report.FaultUndetermined, "resolve "+host+" outside of the cluster: images were pulled from it before, "+
-			"so its name is gone, or the resolvers of these nodes lost it")
+			"so the name is gone, or the resolvers of these nodes lost the name")
 	case known && rivals == "":
 		return certainly(report.FaultConfig)
 	case known:

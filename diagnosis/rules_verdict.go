@@ -164,7 +164,7 @@ func verdictsOfTheTestPull() []verdictRule {
 			c := e.Get(report.IDDisk)
 			return e.verdictIf(facts.Obstacle{Check: c, Because: []string{report.IDDisk}}, c.Outcome == report.Fail && e.Message.MayMean(c.Cause))
 		}},
-		{"kubelet-passed-login", "the kubelet got past the login that stops the checks", func(e *evaluation) (report.Verdict, bool) {
+		{"kubelet-passed-login", "the kubelet got past the login at which the checks stop", func(e *evaluation) (report.Verdict, bool) {
 			o := e.obstacle
 			login := o.RootCause().AboutLogin() || o.RootCause() == report.CredentialProviderFailed
 			same := e.Message.MayMean(o.RootCause()) && !kubeletHadLogin(e)

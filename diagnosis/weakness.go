@@ -32,14 +32,16 @@ func weaknessesOfChecks() []weakness {
 			return "wait for the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(report.KeyDeadline)
 		}},
 		{"remembered", "the login was rejected for another image, and is not sent again now", func(_ finding, c report.Check) (string, bool) {
-			return "request a new diagnosis, which sends these credentials to " + c.Host + " once more: they were rejected for another image",
+			return "request a new diagnosis, which sends this login to " + c.Host + " once more: it was rejected for another image",
 				c.Is(report.KeyRemembered) && c.Evidence[report.KeyAnsweredAt] == ""
 		}},
 		{"login-not-sent", "the login was not sent where the runtime sends it", func(_ finding, c report.Check) (string, bool) {
 			reason := c.Evidence[report.KeyLoginNotSent]
 			return "repeat the request with the login, which was not sent: " + reason, reason != ""
 		}},
-		{"kubelet-login-unknown", "the request was anonymous, and the kubelet may have a login", func(f finding, c report.Check) (string, bool) {
+		{"kubelet-login-unknown", "the request was anonymous, and the kubelet may have credentials", func(
+			f finding, c report.Check,
+		) (string, bool) {
 			// A provider that fails is the cause, not a source that was not read.
 			failed := f.Cause == report.CredentialProviderFailed && f.Fact(report.IDCredentials, report.KeyProviderFailed) != ""
 			unread := f.Exists(report.IDPod) && f.UnreadSources() != "" && !failed

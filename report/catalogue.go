@@ -97,8 +97,9 @@ var descriptions = map[Cause]string{
 const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
 	"if it answers there (401, too), fix this node's network; if not, contact the operator of {host}"
 
-// Parts of fixes. A command stands on a line of its own, so that it can be copied. Blanks
-// of a login are in angle brackets: a shell refuses them before anything is changed.
+// Parts of fixes. A command stands on a line of its own, so that it can be copied.
+// What the reader must fill in for a login is in angle brackets: a shell refuses that before
+// anything is changed.
 const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
 	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + redact.PasswordPlaceholder
@@ -198,8 +199,8 @@ var fixes = map[Cause]string{
 	LayerCorrupt:            "push {image} again",
 }
 
-// textFixes replaces fixes where a command would have blanks: they say what to do,
-// and what is missing.
+// textFixes replaces fixes whose command would lack a value: they say what to do, and what
+// is missing.
 var textFixes = map[Cause]string{
 	Unscheduled: "see in kubectl describe pod why the scheduler finds no node",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is private, add a pull secret for {registry} " +

@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// Placeholders are the names that summaries and fixes mention. Each has a
-// stand-in, so that a line reads well when the check that would name it is
-// missing.
+// Placeholders are the values of the placeholders of summaries and fixes. Each has a
+// stand-in, so that a line reads well if no check shows the value.
 type Placeholders struct {
 	Image, Registry, Repository, Tag string // of the reference
 	Host, Address                    string // of the deciding check
@@ -77,13 +76,13 @@ func (p Placeholders) withReload(template string) string {
 	return strings.ReplaceAll(template, Reload, "")
 }
 
-// blanks are the stand-ins that no command may have: who reads it could not fill
-// them in without knowing what is missing.
-var blanks = []string{"{ns}", "{pod}", "{container}", "{secret}"}
+// required are the placeholders whose stand-ins no command may have: the reader could not
+// replace them without knowing what is missing.
+var required = []string{"{ns}", "{pod}", "{container}", "{secret}"}
 
-// HasBlanks reports whether a template names what is not known.
-func (p Placeholders) HasBlanks(template string) bool {
-	return slices.ContainsFunc(blanks, func(name string) bool {
+// Lacks reports whether a required placeholder of a template has no value.
+func (p Placeholders) Lacks(template string) bool {
+	return slices.ContainsFunc(required, func(name string) bool {
 		value := p.Fill(name)
 		return strings.Contains(template, name) && strings.ToUpper(value) == value && strings.ToLower(value) != value
 	})
@@ -97,7 +96,7 @@ func WithPort(host string) string {
 	return net.JoinHostPort(strings.Trim(host, "[]"), "443")
 }
 
-// StandIns returns the placeholders of a diagnosis of which nothing is known.
+// StandIns returns the stand-ins of all placeholders: nothing is known of the diagnosis.
 func StandIns() Placeholders {
 	return Placeholders{
 		Image:          "the image",
@@ -152,7 +151,7 @@ func Advice(c Cause, who Fault, r Reading) (summary, fix string) {
 	default:
 		p.Image = p.Fill("{registry}/{repository}:{tag}")
 	}
-	summary, fix = p.Fill(c.Meaning()), p.WithoutBlanks(c, c.Fix(who))
+	summary, fix = p.Fill(c.Meaning()), p.FixFor(c, c.Fix(who))
 	if r.Registry == "" && r.Host == "" {
 		// "the registry" is no part of a name.
 		fix = strings.NewReplacer("{registry}/", "REGISTRY/", "{host}/", "REGISTRY/").Replace(fix)
@@ -160,10 +159,10 @@ func Advice(c Cause, who Fault, r Reading) (summary, fix string) {
 	return summary, p.Fill(fix)
 }
 
-// WithoutBlanks returns the template of a fix of the cause; or, if it is a command
-// with blanks, the one that says what to do.
-func (p Placeholders) WithoutBlanks(c Cause, template string) string {
-	if text := c.FixInWords(); text != "" && p.HasBlanks(template) {
+// FixFor returns the template of a fix of the cause; or, if a command of it would lack a
+// value, the template of [Cause.FixInWords].
+func (p Placeholders) FixFor(c Cause, template string) string {
+	if text := c.FixInWords(); text != "" && p.Lacks(template) {
 		return text
 	}
 	return template

@@ -90,7 +90,7 @@ func DecodeAnswers(s string) (Answers, error) {
 		return Answers{}, errors.New("answers are not JSON of the expected form")
 	}
 	if a.Version != Version {
-		return Answers{}, fmt.Errorf("answers are of version %d, this program reads %d: update it", a.Version, Version)
+		return Answers{}, fmt.Errorf("answers are of version %d, this program reads %d: update this program", a.Version, Version)
 	}
 	var opinions []Opinion
 	for _, o := range a.Opinions[:min(len(a.Opinions), maxAsks)] {

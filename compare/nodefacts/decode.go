@@ -46,7 +46,7 @@ func Decode(s string) (Facts, error) {
 	case head.Version < 1:
 		return Facts{}, errors.New(`facts have no version ("v")`)
 	case head.Version > Version:
-		return Facts{}, fmt.Errorf("facts are of version %d, this program reads up to %d: update it", head.Version, Version)
+		return Facts{}, fmt.Errorf("facts are of version %d, this program reads up to %d: update this program", head.Version, Version)
 	}
 	var f Facts
 	if err := json.Unmarshal([]byte(s), &f); err != nil {

@@ -41,7 +41,7 @@ func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 		fix = a.fixTemplate()
 	}
 	fix += a.orSuggested(fix)
-	template := a.names.WithoutBlanks(a.Cause, fix+a.newPod(fix))
+	template := a.names.FixFor(a.Cause, fix+a.newPod(fix))
 	return a.names.Fill(unread(e, template)) + a.names.Fill(template)
 }
 
@@ -54,7 +54,7 @@ func (a adviser) newPod(fix string) string {
 		return strings.Contains(fix, part)
 	})
 	if commands == "" || !changes || strings.Contains(fix, "kubectl -n {ns} delete pod") || strings.Contains(fix, "delete job") ||
-		a.names.HasBlanks("{ns}{pod}") {
+		a.names.Lacks("{ns}{pod}") {
 		return ""
 	}
 	return "\nthen have the pod made from the new template:" + commands

@@ -87,9 +87,9 @@ func (a adviser) fixOfAnswer() string {
 	case denied && a.Decided(report.KeyRegistryStatus) == "403":
 		return "find out why {host} answers 403 to every request from {node}: IP allow-list, firewall or filter"
 	case a.Cause == report.AccessForbidden && facts.IsAzure(a.names.Host) && strings.HasPrefix(a.names.Source, "provider "):
-		return "grant the identity that the kubelet of {node} uses the role AcrPull on {registry}: its login is good, and opens nothing"
+		return "grant the identity that the kubelet of {node} uses the role AcrPull on {registry}: its login is valid, but has no access"
 	case a.Cause == report.AccessForbidden && a.Fact(report.TokenID(a.Host), report.KeyStatus) == "403":
-		return "check whether the login in {source} is still valid, and renew it if not: {host} answers 403 to an expired one, too; " +
+		return "check whether the credentials in {source} are still valid, and renew them if not: {host} answers 403 to expired ones, too; " +
 			"if it is, grant its account pull access to {registry}/{repository}"
 	case a.Cause == report.AccessDeniedOrMissing && a.Decided(report.KeyUsedCredential) != "":
 		return "grant pull access to {registry}/{repository} to the account in {source}, or correct the name"

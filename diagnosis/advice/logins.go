@@ -24,7 +24,7 @@ func (a adviser) fixOfLogin() string {
 			"curl -i https://{host}/v2/"
 	case a.names.Provider != "" &&
 		(a.Fault == report.FaultUndetermined || a.Fault == report.FaultNode && a.Cause.FixOnlyFor(report.FaultNode) == ""):
-		return "find out on {node} why {provider} gave no login:\n{kubeletLog}\n" +
+		return "find out on {node} why {provider} returned no credentials:\n{kubeletLog}\n" +
 			"if it gave one, check the name {registry}/{repository}"
 	}
 	return ""
@@ -95,7 +95,7 @@ func (a adviser) fixOfSecret() string {
 	case (a.Cause == report.PullSecretMissing || a.Cause == report.CredentialsMissing && a.Fault == report.FaultConfig) &&
 		a.Fact(report.IDPod, report.KeySimilarSecret) != "":
 		return a.fixOfSecretOfOthers()
-	case a.Cause == report.RateLimited && a.Fault == report.FaultRegistry && !a.names.HasBlanks("{ns}{pod}") && a.hasNoLogin():
+	case a.Cause == report.RateLimited && a.Fault == report.FaultRegistry && !a.names.Lacks("{ns}{pod}") && a.hasNoLogin():
 		return report.LogInAtLimit
 	case a.Cause == report.CredentialsMissing && a.LoginsUnread():
 		return "check that the pull secrets of the pod exist, and that one is for {registry}; pullprobe cannot read them:\n" +
@@ -103,7 +103,7 @@ func (a adviser) fixOfSecret() string {
 	case a.Cause != report.CredentialsRejected || a.Fault == report.FaultNode:
 		return ""
 	case facts.IsAzure(a.names.Host):
-		return "put a valid login for {registry} into {source}; if it is valid, grant its identity the role AcrPull: " +
+		return "put valid credentials for {registry} into {source}; if they are valid, grant their identity the role AcrPull: " +
 			"Azure answers 401 in both cases"
 	}
 	name, ok := strings.CutPrefix(a.names.Source, "secret ")

@@ -99,12 +99,12 @@ func (a adviser) use(image string) string {
 	kind, name, _ := strings.Cut(pod[report.KeyOwner], "/")
 	const set = ":\nkubectl -n {ns} set image "
 	switch {
-	case pod[report.KeyVolume] != "" && (a.names.HasBlanks("{ns}{pod}") || !slices.Contains(templated, kind)):
+	case pod[report.KeyVolume] != "" && (a.names.Lacks("{ns}{pod}") || !slices.Contains(templated, kind)):
 		return " as reference of {where}: " + image
 	case pod[report.KeyVolume] != "": // kubectl set image would change the image of the container
 		return a.unlessChanged(kind) + ":\n" +
 			patchTemplate(a.Evidence, kind, `{"volumes":[{"name":"`+pod[report.KeyVolume]+`","image":{"reference":"`+image+`"}}]}`)
-	case a.names.HasBlanks("{ns}{pod}{container}"):
+	case a.names.Lacks("{ns}{pod}{container}"):
 		return ": " + image
 	case pod[report.KeyContainerType] == "ephemeral": // it cannot be changed
 		return " in another container:\nkubectl -n {ns} debug {pod} --image=" + image
@@ -134,7 +134,7 @@ func (a adviser) unlessChanged(kind string) string {
 func (a adviser) fixOfOldRevision() string {
 	newer := a.Fact(report.IDPod, report.KeyNewerImage)
 	kind, _, _ := strings.Cut(a.Fact(report.IDPod, report.KeyOwner), "/")
-	if newer == "" || a.Fault != report.FaultConfig || a.names.HasBlanks("{ns}{pod}") {
+	if newer == "" || a.Fault != report.FaultConfig || a.names.Lacks("{ns}{pod}") {
 		return ""
 	}
 	changed := "{owner} was changed after this pod was made: a newer pod has " + newer + "; "

@@ -156,7 +156,7 @@ func attach(e *facts.Evidence, p report.Placeholders) string {
 	kind, name, _ := strings.Cut(e.Fact(report.IDPod, report.KeyOwner), "/")
 	const list = `{"imagePullSecrets":[{"name":"{newSecret}"}]}`
 	switch {
-	case p.HasBlanks("{ns}{pod}"):
+	case p.Lacks("{ns}{pod}"):
 		return report.StandIns().Attach
 	case slices.Contains(templated, kind):
 		return "list it in {owner}:\n" + patchTemplate(e, kind, list)

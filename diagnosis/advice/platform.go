@@ -49,7 +49,7 @@ func (a adviser) selectNodes(architectures []string) string {
 	kind, _, _ := strings.Cut(pod[report.KeyOwner], "/")
 	name := architectures[0] // the image's publisher wrote it
 	plain := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789") == ""
-	if len(architectures) > 1 || !plain || !slices.Contains(templated, kind) || kind == "daemonset" || a.names.HasBlanks("{ns}{pod}") {
+	if len(architectures) > 1 || !plain || !slices.Contains(templated, kind) || kind == "daemonset" || a.names.Lacks("{ns}{pod}") {
 		return " (nodeSelector kubernetes.io/arch); "
 	}
 	return ":\n" + patchTemplate(a.Evidence, kind, `{"nodeSelector":{"kubernetes.io/arch":"`+name+`"}}`) + "\n"

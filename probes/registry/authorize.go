@@ -151,7 +151,7 @@ func withheldToken(realm *url.URL, reason string) tokens.Result {
 	service := readable.Clean(realm.Host, 80)
 	t := tokens.NotSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
 	if reason == logins.OverPlainHTTP {
-		t = tokens.NotSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
+		t = tokens.NotSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without TLS")
 		t.Facts[report.KeyRealmPlain] = report.True
 	}
 	t.Facts[report.KeyLoginNotSent] = reason

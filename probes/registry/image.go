@@ -255,7 +255,7 @@ func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size i
 	case size > 0 && int64(len(rep.Body)) != size, !same:
 		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = imagemanifest.SHA256(rep.Body), strconv.Itoa(len(rep.Body))
 		i.facts[report.KeyPublisher] = report.True
-		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+readable.Clean(object, 80)+"; the runtime rejects it")
+		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+readable.Clean(object, 80)+"; the runtime rejects this manifest")
 	default:
 		return true
 	}
@@ -336,7 +336,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	if i.config.Size > 0 && int64(len(rep.Body)) != i.config.Size ||
 		imagemanifest.IsSHA256(wanted) && wanted != imagemanifest.SHA256(rep.Body) {
 		i.facts[report.KeyPublisher] = report.True
-		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects it")
+		i.fail(report.LayerCorrupt, i.session.host.Name()+" returns another config than the manifest names; the runtime rejects this config")
 		return
 	}
 	var config ocispec.Image
@@ -351,7 +351,7 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	compared := i.unpacked > 0 || i.unpacked == 0 && i.pulledLocally()
 	if n := len(config.RootFS.DiffIDs); i.check.Outcome == report.Pass && compared && n != i.unpacked {
 		i.facts[report.KeyPublisher] = report.True
-		i.fail(report.LayerCorrupt, fmt.Sprintf("the config of %s has %d layers, its manifest %d: the runtime does not unpack it",
+		i.fail(report.LayerCorrupt, fmt.Sprintf("the config of %s has %d layers, its manifest %d: the runtime does not unpack the image",
 			i.session.ref.Path, n, i.unpacked))
 	}
 }
@@ -393,7 +393,7 @@ func (i *imageCheck) comparePlatform(has ocispec.Platform) {
 	case inIndex && i.platform == nil && !i.matcher.Match(has):
 		i.fail(report.PlatformMismatch, mismatch)
 		i.facts[report.KeyPublisher] = report.True
-		i.facts[report.KeyNote] = "the index does not name its platform: the runtime finds no match and does not pull it"
+		i.facts[report.KeyNote] = "the index does not name its platform: the runtime finds no match and does not pull the image"
 	case i.matcher.Match(has):
 	case i.matchesBut(has):
 		// The runtime compares variants in an index only. Whether this CPU has more

@@ -223,7 +223,7 @@ func (b *layerCheck) judge(rep *httpclient.Reply) {
 		b.check.Outcome = report.Skipped
 		b.check.Summary = redirectsAway(name, rep)
 		b.facts[report.KeyRuntimeWouldSend] = report.True
-		b.facts[report.KeyNotSeen] = "the layer: its host has no TLS, and the headers of hosts.toml are not sent to it"
+		b.facts[report.KeyNotSeen] = "the layer: its host has no TLS, and the headers of hosts.toml are not sent to that host"
 	case rep.Dropped && (unauthorized || (forbidden || missing) && httpclient.SameSite(rep.Host, b.session.host.Host)):
 		b.check.Outcome = report.Skipped
 		b.check.Summary = redirectsAway(name, rep)
@@ -244,7 +244,7 @@ func (b *layerCheck) judge(rep *httpclient.Reply) {
 			b.wrongSize(n, where)
 			return
 		}
-		b.check.Summary = where + " does not give a part of a layer (416); the runtime requests all of it"
+		b.check.Summary = where + " does not give a part of a layer (416); the runtime requests the whole layer"
 		b.facts[report.KeyNotSeen] = "the layer: its host gives no part of it"
 	case status == http.StatusTooManyRequests:
 		limited(&b.check, b.facts, where, rep)

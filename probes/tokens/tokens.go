@@ -87,7 +87,7 @@ func (r Request) Fetch(ctx context.Context) Result {
 	realm := r.Realm
 	username, secret := httpclient.UsernameAndSecret(r.Cred)
 	if realm.Scheme != "https" && realm.Scheme != "http" {
-		return NotSent("skipped: the token service " + readable.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
+		return NotSent("skipped: the token service " + readable.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without TLS")
 	}
 	if t, blocked := r.Route.blocked(realm); blocked {
 		return t
