@@ -148,7 +148,10 @@ func (n rancherNode) testFaults(t *testing.T) {
 		t.Run(tt.fault, func(t *testing.T) {
 			ns := suite.namespace(t)
 			suite.inject(t, n.name, tt.fault)
-			suite.pod(t, podOptions{Node: n.name, Namespace: ns, Name: "waits", Image: tt.image, Policy: corev1.PullAlways})
+			p := suite.pod(t, podOptions{Node: n.name, Namespace: ns, Name: "waits", Image: tt.image, Policy: corev1.PullAlways})
+			// On a full disk the pod does not get as far as its image.
+			now := "now"
+			suite.annotate(t, p, &now)
 			d := suite.waitVerdict(t, n.name, ns+"/waits", tt.want, 2*time.Minute)
 			if !strings.Contains(d.Verdict.Fix, tt.fix) {
 				t.Errorf("the fix does not name %s: %s", tt.fix, d.Verdict.Fix)

@@ -103,13 +103,19 @@ func (c *cluster) knowRegistries(t *testing.T, nodes []string, hosts ...string) 
 	}
 }
 
+// examineAgain has everything on a node checked again.
+func (c *cluster) examineAgain(t *testing.T, node string) {
+	t.Helper()
+	agent, value := c.agentPod(t, node), fmt.Sprint(time.Now().UnixNano())
+	c.annotate(t, &agent, &value)
+}
+
 // settle waits until every node reaches its registries.
 func (c *cluster) settle(t *testing.T) {
 	t.Helper()
-	began, value := time.Now(), fmt.Sprint(time.Now().UnixNano())
+	began := time.Now()
 	for _, n := range c.NodeNames() {
-		agent := c.agentPod(t, n)
-		c.annotate(t, &agent, &value)
+		c.examineAgain(t, n)
 	}
 	for _, n := range c.NodeNames() {
 		_, r, ok := c.waitReport(t, n, 30*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
