@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -449,17 +450,25 @@ func (w wantedFinding) matches(f fleetFinding) bool {
 		(w.rival == "" || strings.Contains(strings.Join(f.Rivals, " "), w.rival))
 }
 
+// membership is held while a node is added or removed: the lab does one at a time.
+var membership sync.Mutex
+
 // addNode adds a node until the test ends, with its agent.
 func (c *cluster) addNode(t *testing.T, node string) {
 	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		membership.Lock()
+		defer membership.Unlock()
 		if err := c.RemoveNode(ctx, node); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := c.AddNode(t.Context(), node); err != nil {
+	membership.Lock()
+	err := c.AddNode(t.Context(), node)
+	membership.Unlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, ok := c.waitReport(t, node, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool { return len(r.Sweep.Registries) > 0 }); !ok {
