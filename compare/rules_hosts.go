@@ -71,10 +71,14 @@ func rulesWhereSomeFail() []hostRule {
 		{byCertificate, "they see a certificate that no node that gets through sees", anotherCertificate},
 		{"same-certificate", "they reject the certificate that others accept", sameCertificate},
 		{"answers-some", "the registry answers some nodes with an error", func(g *group) (verdict, bool) {
-			return verdict{
+			v := verdict{
 				fault: report.FaultRegistry, cause: g.cause(), headline: g.counts(),
 				wouldDecide: []string{"compare the machines of " + g.name + " that these nodes and the others reach"},
-			}, some(g) && g.cause().DefaultFault() == report.FaultRegistry
+			}
+			if len(g.failing) < minSide { // its claim, or the answer of a proxy in between
+				v.fault = report.FaultUndetermined
+			}
+			return v, some(g) && g.cause().DefaultFault() == report.FaultRegistry
 		}},
 		{"name-known-elsewhere", "the name does not resolve on some nodes", func(g *group) (verdict, bool) {
 			return verdict{
