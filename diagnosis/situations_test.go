@@ -1145,6 +1145,25 @@ func situationsOfAnswers() []situation {
 			FaultNode, SandboxImageUnavailable, Likely, "runtime/sandbox",
 		},
 		{
+			"the sandbox image is missing, and its path is not known",
+			all(
+				with(reference(), func(c *Check) { c.Target = "pause:3" }),
+				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
+				check("runtime/sandbox", KindRuntime, Pass, "", ev("present", "false", "image", "pause:3")),
+				check("dns/"+host, KindDNS, Skipped, ""),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "",
+		},
+		{
+			"no sandbox yet, and the disk is full",
+			all(
+				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
+				check("disk", KindDisk, Fail, DiskFull),
+				ladder("", ""),
+			),
+			FaultNode, DiskFull, Likely, "disk",
+		},
+		{
 			"no sandbox yet, path clear",
 			all(
 				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
@@ -1298,6 +1317,21 @@ func situationsOfNames() []situation {
 				check("control", KindControl, Pass, ""),
 			),
 			FaultUndetermined, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
+			"REFUSED for this name, other names not known yet",
+			all(reported(ResolverFailed), with(resolverFails(ResolverFailed), ev("rcode", "REFUSED")), ladder(KindDNS, ResolverFailed)),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
+			"REFUSED for this name only",
+			all(
+				reported(ResolverFailed),
+				with(resolverFails(ResolverFailed), ev("rcode", "REFUSED", "otherName", "answers")),
+				ladder(KindDNS, ResolverFailed),
+				check("control", KindControl, Pass, ""),
+			),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
 		},
 		{
 			"no answer for this name only",
