@@ -95,7 +95,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 			[]string{"which is the node itself"}, []string{"curl"}},
 		{"a host that only hosts.toml names has no address", detour(HostNotFound, KindDNS),
 			[]string{"on this node: check whether /etc/x/hosts.toml should send pulls of elsewhere.lab to " + host + "; if so, make"},
-			[]string{"intended name"}},
+			[]string{"intended name", "to confirm"}},
 		{"a host that only hosts.toml names refuses", detour(ConnectionRefused, KindDial),
 			[]string{"on this node: check whether /etc/x/hosts.toml should send pulls of elsewhere.lab to " + host + "; if so, from another node: curl"}, nil},
 		{"runtime of k3s", runtime("refused", "/run/k3s/containerd/containerd.sock"), []string{"systemctl restart k3s"}, nil},
