@@ -124,6 +124,14 @@ func rulesWhereAllFail() []hostRule {
 				wouldDecide: []string{"resolve " + g.name + " outside of the cluster"},
 			}, g.cause() == report.HostNotFound && report.IsPublicRegistry(host)
 		}},
+		{"name-in-a-file", "the name resolves on no node, and a file of a node names it, not the image", func(g *group) (verdict, bool) {
+			return verdict{
+				fault: report.FaultNode, cause: report.HostNotFound,
+				headline: fmt.Sprintf("the name resolves on none of %d nodes; no image names it: a file of a node sends pulls there",
+					len(g.failing)),
+				wouldDecide: []string{"check whether that file (hosts.toml) should name " + g.name},
+			}, g.cause() == report.HostNotFound && g.sentByFile()
+		}},
 		{"name-nowhere", "the name resolves on no node", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultConfig, cause: report.HostNotFound, sure: true,
@@ -181,6 +189,23 @@ func (g *group) claim() report.Fault {
 		return report.FaultUndetermined // from where it is not reached, both sides seem the same
 	}
 	return cmp.Or(o.host.Fault, report.FaultUndetermined)
+}
+
+// sentByFile reports whether images fail at the host, and none of them names it.
+func (g *group) sentByFile() bool {
+	sent := false
+	for _, o := range g.failing {
+		for _, i := range o.node.Facts.Images {
+			switch {
+			case i.Host != g.name || i.Cause != o.cause:
+			case i.Fault != report.FaultNode || strings.HasPrefix(i.Name, g.name+"/"):
+				return false
+			default:
+				sent = true
+			}
+		}
+	}
+	return sent
 }
 
 // answered reports whether the failing nodes have seen something of the host: a certificate or

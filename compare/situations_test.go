@@ -431,6 +431,26 @@ func aboutNames() []situation {
 			[]string{"name-nowhere registry.example: cluster-config HostNotFound likely"},
 		},
 		{
+			"a name that one node's hosts.toml has", []Node{
+				node("a", down(nowhere), nodefacts.Image{
+					Name: "elsewhere.lab/app:1", Host: reg, Cause: nowhere, Fault: report.FaultNode, Confidence: report.Likely,
+				}),
+				node("b", down(nowhere)),
+			},
+			[]string{"name-in-a-file registry.example: node-infrastructure HostNotFound likely"},
+		},
+		{
+			"a name that images have too", []Node{
+				node("a", down(nowhere), nodefacts.Image{
+					Name: "elsewhere.lab/app:1", Host: reg, Cause: nowhere, Fault: report.FaultNode, Confidence: report.Likely,
+				}, nodefacts.Image{
+					Name: reg + "/app:1", Host: reg, Cause: nowhere, Fault: report.FaultConfig, Confidence: report.Likely,
+				}),
+				node("b", down(nowhere)),
+			},
+			[]string{"name-nowhere registry.example: cluster-config HostNotFound likely"},
+		},
+		{
 			"a public registry that no node resolves", many("n", 3, func(n string) Node {
 				h := down(nowhere)
 				h.Name = "registry-1.docker.io"
