@@ -38,7 +38,7 @@ manifest() {
 manifest install .
 manifest install-hardened . hardened
 manifest install-metrics . metrics
-manifest install-no-secrets base admission-policy
+manifest install-no-secrets base admission-policy fleet
 manifest install-before-1.30 base secrets
 
 # The plugin for each platform, and its manifest for krew.

@@ -161,7 +161,8 @@ func (p picture) svg(frames []frame) string {
 		fmt.Fprintf(&text, "<g id=\"f%d\">\n", i)
 		for _, r := range f.rows {
 			if n := len([]rune(r.text)); n > 0 {
-				fmt.Fprintf(&text, "<text y=\"%d\" textLength=\"%.1f\">%s</text>\n", y*lineHeight+14, float64(n)*charWidth, colored(r))
+				length := float64(n) * charWidth
+				fmt.Fprintf(&text, "<text y=\"%d\" textLength=\"%.1f\">%s</text>\n", y*lineHeight+14, length, colored(r))
 			}
 			y++
 		}
@@ -211,7 +212,8 @@ func startsBlock(lines []line) bool {
 }
 
 // verdict is a fault with its cause and confidence, or the last two, as in the summary.
-var verdict = regexp.MustCompile(`((cluster-config|node-infrastructure|registry|undetermined) +(/ )?)?[A-Z]\w+ +\((confirmed|likely|undetermined)\)`)
+var verdict = regexp.MustCompile(`((cluster-config|node-infrastructure|registry|undetermined) +(/ )?)?` +
+	`[A-Z]\w+ +\((confirmed|likely|undetermined)\)`)
 
 // colored returns a row as the content of an SVG text.
 func colored(r row) string {
