@@ -141,8 +141,9 @@ func (p picture) fit(frames []frame) {
 // whole moves up where a block has no more room.
 func (p picture) svg(frames []frame) string {
 	var total time.Duration
+	rows := 0
 	for _, f := range frames {
-		total += f.wait + f.read
+		total, rows = total+f.wait+f.read, rows+len(f.rows)
 	}
 	percent := func(at time.Duration) string { return fmt.Sprintf("%.2f%%", 100*at.Seconds()/total.Seconds()) }
 	var style, text strings.Builder
@@ -155,6 +156,7 @@ func (p picture) svg(frames []frame) string {
 			if f.rows[0].text == "" {
 				top++
 			}
+			top = min(top, rows-p.rows) // the last picture is full
 			scroll += fmt.Sprintf("%s{transform:translateY(-%dpx)}", percent(at), top*lineHeight)
 		}
 		fmt.Fprintf(&style, "@keyframes f%d{0%%{opacity:0}%s{opacity:1}}#f%d{animation-name:f%d}\n", i, percent(at), i, i)
