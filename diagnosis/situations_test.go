@@ -1145,6 +1145,25 @@ func situationsOfAnswers() []situation {
 			FaultNode, SandboxImageUnavailable, Likely, "runtime/sandbox",
 		},
 		{
+			"the sandbox image is missing, and its path is not known",
+			all(
+				with(reference(), func(c *Check) { c.Target = "pause:3" }),
+				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
+				check("runtime/sandbox", KindRuntime, Pass, "", ev("present", "false", "image", "pause:3")),
+				check("dns/"+host, KindDNS, Skipped, ""),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "",
+		},
+		{
+			"no sandbox yet, and the disk is full",
+			all(
+				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
+				check("disk", KindDisk, Fail, DiskFull),
+				ladder("", ""),
+			),
+			FaultNode, DiskFull, Likely, "disk",
+		},
+		{
 			"no sandbox yet, path clear",
 			all(
 				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
@@ -1298,6 +1317,21 @@ func situationsOfNames() []situation {
 				check("control", KindControl, Pass, ""),
 			),
 			FaultUndetermined, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
+			"REFUSED for this name, other names not known yet",
+			all(reported(ResolverFailed), with(resolverFails(ResolverFailed), ev("rcode", "REFUSED")), ladder(KindDNS, ResolverFailed)),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
+			"REFUSED for this name only",
+			all(
+				reported(ResolverFailed),
+				with(resolverFails(ResolverFailed), ev("rcode", "REFUSED", "otherName", "answers")),
+				ladder(KindDNS, ResolverFailed),
+				check("control", KindControl, Pass, ""),
+			),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
 		},
 		{
 			"no answer for this name only",
@@ -2090,6 +2124,14 @@ func situationsOfWeakChecks() []situation {
 				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
 					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)))...),
 			FaultUndetermined, TagNotFound, Likely, atManifest,
+		},
+		{
+			"no name of a host to which only hosts.toml sends the pull",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(HostNotFound), read, ladder(KindDNS, HostNotFound))[1:],
+					check("dns/"+host+"/10.0.0.1:53", KindDNS, Fail, HostNotFound),
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)))...),
+			FaultNode, HostNotFound, Likely, "dns/" + host,
 		},
 		{
 			"no such tag at a mirror, and two other nodes found it at the registry",
