@@ -158,15 +158,14 @@ $(READERS)/containerd-%: lab/tools/readers/v1/main.go lab/tools/readers/v2/main.
 		go build -modfile=$*.mod -ldflags "-s -w" -o $(READERS)/readhosts-$* . && \
 		go build -modfile=$*.mod -ldflags "-s -w" -tags "no_btrfs no_devmapper no_zfs" -o $@ github.com/containerd/containerd/$(if $(filter 2.%,$*),v2/)cmd/containerd)
 
+# The lab is tested with make test.
+MODULES := . kubectl-pullprobe parity hack/krew hack/release hack/recording hack/dashboard
+# $(call each,COMMAND,MODULES) runs COMMAND in the directory of each module.
+each = @for m in $(2); do (cd $$m && $(1)) || exit 1; done
+
 .PHONY: unit
-unit: ## run the unit tests only: no root, no lab
-	go test ./...
-	cd kubectl-pullprobe && go test ./...
-	cd hack/krew && go test ./...
-	cd parity && go test ./...
-	cd hack/release && go test ./...
-	cd hack/recording && go test ./...
-	cd hack/dashboard && go test ./...
+unit: ## run the unit tests of all modules: no root, no lab
+	$(call each,go test ./...,$(MODULES))
 
 # These tests start their own binary as another program, as kubelet or provider. Only a
 # kernel that knows qemu (binfmt_misc) can do that for another architecture.
@@ -214,15 +213,11 @@ $(PROMTOOL) $(PROMETHEUS) &:
 .PHONY: vet
 vet: ## run gofmt and go vet
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
-	go vet ./...
-	cd kubectl-pullprobe && go vet ./...
-	cd hack/krew && go vet ./...
-	cd parity && go vet ./...
-	cd hack/dashboard && go vet ./...
+	$(call each,go vet ./...,$(MODULES) lab)
 
 .PHONY: lint
-lint: vet ## run gofmt, go vet and golangci-lint
-	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run
+lint: vet ## run gofmt, go vet and golangci-lint over all modules
+	$(call each,go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run,$(MODULES) lab)
 
 .PHONY: demo
 demo: image lab-build ## start the lab, make pods stuck, and show their diagnoses

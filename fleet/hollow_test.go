@@ -148,7 +148,7 @@ func (h *hollow) start(ctx context.Context) error {
 	h.sweeper = sweep.New(sweep.Config{
 		Survey: h.survey, Images: func() []string { return images }, Settings: live.Get, Log: log,
 		Conditions: func(ctx context.Context) []report.Condition { c, _ := h.kube.NodeConditions(ctx, h.node); return c },
-		Opinions:   func(host string) []report.Check { c, _ := h.others.Checks([]string{host}, time.Now()); return c },
+		Opinions:   func(host string) []report.Check { c, _ := h.others.Checks([]string{host}, "", time.Now()); return c },
 		OnSweep: func(r report.Sweep, awaited bool) {
 			for _, x := range r.Registries {
 				if x.State == report.Reachable {
@@ -168,7 +168,7 @@ func (h *hollow) start(ctx context.Context) error {
 			})
 		},
 	})
-	h.others = opinions.New(opinions.Config{Log: log, OnOpinions: func([]string) { h.sweeper.SweepSoon(); h.diagnose() }, OnWanted: h.sweeper.CheckFor})
+	h.others = opinions.New(opinions.Config{Log: log, OnOpinions: func(_, _ []string) { h.sweeper.SweepSoon(); h.diagnose() }, OnWanted: h.sweeper.CheckFor})
 	var all sync.WaitGroup
 	h.stop = func() { cancel(); all.Wait() }
 	own := pods.NewStore(pods.StoreConfig{Namespace: "pullprobe", Enqueue: func(apitypes.UID) {}})
@@ -226,7 +226,7 @@ func (h *hollow) diagnose() {
 
 // checks returns the checks of the pod that waits. h.mu is held.
 func (h *hollow) checks() []report.Check {
-	elsewhere, _ := h.others.Checks([]string{h.stuck}, time.Now())
+	elsewhere, _ := h.others.Checks([]string{h.stuck}, "", time.Now())
 	return slices.Concat(h.scene.dead[h.stuck], elsewhere)
 }
 
@@ -249,7 +249,7 @@ func (h *hollow) snapshot() report.NodeReport {
 
 // refined reports whether the agent knows what other nodes see of a host.
 func (h *hollow) refined(host string) bool {
-	checks, _ := h.others.Checks([]string{host}, time.Now())
+	checks, _ := h.others.Checks([]string{host}, "", time.Now())
 	return len(checks) > 0 && checks[0].Outcome == report.Pass
 }
 

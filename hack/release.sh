@@ -38,7 +38,7 @@ manifest() {
 manifest install .
 manifest install-hardened . hardened
 manifest install-metrics . metrics
-manifest install-no-secrets base admission-policy
+manifest install-no-secrets base admission-policy fleet
 manifest install-before-1.30 base secrets
 
 # The plugin for each platform, and its manifest for krew.
@@ -48,7 +48,7 @@ for platform in linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 
   [[ $platform != windows-* ]] || bin=$bin.exe
   make --no-print-directory plugin "VERSION=$version" GOOS="${platform%-*}" GOARCH="${platform#*-}" PLUGIN="$dir/$bin"
   cp LICENSE kubectl-pullprobe/kubectl_complete-pullprobe "$dir"
-  archive "$dir" . | gzip -n -9 >"dist/kubectl-pullprobe-$platform.tar.gz"
+  hack/archive.sh "$dir" . "$epoch" | gzip -n -9 >"dist/kubectl-pullprobe-$platform.tar.gz"
 done
 (cd hack/krew && go run . -version "$version" ../../dist/kubectl-pullprobe-*.tar.gz) >dist/pullprobe.yaml
 

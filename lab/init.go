@@ -61,8 +61,8 @@ func startInit(ctx context.Context, d Dir, space string) error {
 	go func() { ended <- cmd.Wait() }()
 	return waitUntil(ctx, 10*time.Second, "the init of "+space, func() error {
 		select {
-		case err := <-ended:
-			return permanentError{fmt.Errorf("it exited (%v): %s", err, tail(d.Log("init-"+space)))}
+		case <-ended:
+			return permanentError{fmt.Errorf("it ended (%s): %s", cmd.ProcessState, tail(d.Log("init-"+space)))}
 		default:
 			return control(ctx, d, space, http.MethodGet, "/services", nil, nil)
 		}

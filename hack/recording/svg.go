@@ -141,8 +141,9 @@ func (p picture) fit(frames []frame) {
 // whole moves up where a block has no more room.
 func (p picture) svg(frames []frame) string {
 	var total time.Duration
+	rows := 0
 	for _, f := range frames {
-		total += f.wait + f.read
+		total, rows = total+f.wait+f.read, rows+len(f.rows)
 	}
 	percent := func(at time.Duration) string { return fmt.Sprintf("%.2f%%", 100*at.Seconds()/total.Seconds()) }
 	var style, text strings.Builder
@@ -155,13 +156,15 @@ func (p picture) svg(frames []frame) string {
 			if f.rows[0].text == "" {
 				top++
 			}
+			top = min(top, rows-p.rows) // the last picture is full
 			scroll += fmt.Sprintf("%s{transform:translateY(-%dpx)}", percent(at), top*lineHeight)
 		}
 		fmt.Fprintf(&style, "@keyframes f%d{0%%{opacity:0}%s{opacity:1}}#f%d{animation-name:f%d}\n", i, percent(at), i, i)
 		fmt.Fprintf(&text, "<g id=\"f%d\">\n", i)
 		for _, r := range f.rows {
 			if n := len([]rune(r.text)); n > 0 {
-				fmt.Fprintf(&text, "<text y=\"%d\" textLength=\"%.1f\">%s</text>\n", y*lineHeight+14, float64(n)*charWidth, colored(r))
+				length := float64(n) * charWidth
+				fmt.Fprintf(&text, "<text y=\"%d\" textLength=\"%.1f\">%s</text>\n", y*lineHeight+14, length, colored(r))
 			}
 			y++
 		}
@@ -211,7 +214,8 @@ func startsBlock(lines []line) bool {
 }
 
 // verdict is a fault with its cause and confidence, or the last two, as in the summary.
-var verdict = regexp.MustCompile(`((cluster-config|node-infrastructure|registry|undetermined) +(/ )?)?[A-Z]\w+ +\((confirmed|likely|undetermined)\)`)
+var verdict = regexp.MustCompile(`((cluster-config|node-infrastructure|registry|undetermined) +(/ )?)?` +
+	`[A-Z]\w+ +\((confirmed|likely|undetermined)\)`)
 
 // colored returns a row as the content of an SVG text.
 func colored(r row) string {

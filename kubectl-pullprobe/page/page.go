@@ -206,8 +206,9 @@ func classOf(f report.Fault) string {
 		return "good"
 	case report.FaultUndetermined:
 		return "open"
+	default:
+		return "bad"
 	}
-	return "bad"
 }
 
 func outcomeClass(o report.Outcome) string {
@@ -218,8 +219,9 @@ func outcomeClass(o report.Outcome) string {
 		return "bad"
 	case report.Skipped:
 		return "none"
+	default:
+		return "open"
 	}
-	return "open"
 }
 
 // The limits of the table: more columns do not fit a screen, more rows are not read.

@@ -69,8 +69,9 @@ func sourceOf(c waiting.Case) string {
 		return "an Event on the pod, without the checks"
 	case waiting.FromMessage:
 		return "the kubelet's message alone: pullprobe has not checked this pod"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // writeTimes adds when the verdict was reached, and when the kubelet tries again.

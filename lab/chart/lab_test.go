@@ -187,9 +187,11 @@ func TestLifecycle(t *testing.T) {
 	}
 	l.eventually("a diagnosis of the stuck pod", diagnosed)
 
-	all := append([]string{"upgrade", "pullprobe", chartDir, "--set=test.image=mirror.lab/app:1", "--values=" + writeYAML(t, map[string]any{
+	l.kubectl("", "-n", "pullprobe", "create", "secret", "docker-registry", "regcred",
+		"--docker-server=auth.lab", "--docker-username=puller", "--docker-password=s3cret")
+	all := append([]string{"upgrade", "pullprobe", chartDir, "--set=test.image=auth.lab/private/app:1", "--values=" + writeYAML(t, map[string]any{
 		"readAsNode": enabled, "hardened": enabled, "metrics": enabled, "podMonitor": enabled, "prometheusRule": enabled,
-		"secretsPerNamespace": []string{"default"},
+		"secretsPerNamespace": []string{"default"}, "imagePullSecrets": []any{map[string]any{"name": "regcred"}},
 		"configuration": map[string]any{"enabled": true, "settings": map[string]any{
 			"sweep-interval": "1m", "test-pull-max-bytes": 1 << 31, "deny": []string{"*.corp.example"},
 		}},

@@ -322,7 +322,7 @@ func parseAnswer(args []string) (lab.Answer, error) {
 	case args[0] == "delay" && len(args) > 2:
 		d, err := time.ParseDuration(args[1])
 		if err != nil {
-			return a, fmt.Errorf("%w: %v", errUsage, err)
+			return a, fmt.Errorf("%w: %w", errUsage, err)
 		}
 		a.Delay = d
 		args = args[2:]
@@ -331,7 +331,7 @@ func parseAnswer(args []string) (lab.Answer, error) {
 		for _, s := range args {
 			addr, err := netip.ParseAddr(s)
 			if err != nil {
-				return a, fmt.Errorf("%w: %v", errUsage, err)
+				return a, fmt.Errorf("%w: %w", errUsage, err)
 			}
 			a.Addrs = append(a.Addrs, addr)
 		}
