@@ -68,22 +68,28 @@ var imports = map[string][]string{
 
 	"agent/endpoint": {},
 
+	"preflight": {"report"},
+
 	// Binaries of their own: nothing of them is in the agent's.
-	"fleet":                     {"report", "compare", "compare/nodefacts", "agent/endpoint", "agent/kube"},
+	"fleet":                     {"report", "compare", "compare/nodefacts", "preflight", "fleet/placement", "agent/endpoint", "agent/kube"},
+	"fleet/placement":           {"report", "preflight"},
 	"fleet/cmd/pullprobe-fleet": {"fleet"},
 
-	"agent/config":   {"flags", "cri", "probes/guard", "examine"},
-	"agent/corev1":   {},
-	"agent/kube":     {"report", "credentials", "agent/corev1"},
-	"agent/pods":     {"report", "classify", "agent/corev1"},
-	"agent/metrics":  {"report", "classify", "examine", "agent/pods"},
+	"agent/config":  {"flags", "cri", "probes/guard", "examine"},
+	"agent/corev1":  {},
+	"agent/kube":    {"report", "credentials", "agent/corev1"},
+	"agent/pods":    {"report", "classify", "agent/corev1"},
+	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
+	"agent/preflight": {
+		"report", "compare/nodefacts", "diagnosis", "examine", "preflight", "agent/corev1", "agent/kube", "agent/pods",
+	},
 	"agent/opinions": {"report", "compare/nodefacts", "agent/corev1"},
 	"agent/sweep":    {"report", "compare/nodefacts", "diagnosis", "probes/reference", "probes/registry", "examine", "agent/config"},
 	"agent/publish":  {"report", "compare/nodefacts", "agent/config", "agent/kube"},
 	"agent": {
 		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
 		"agent/config", "agent/corev1", "agent/endpoint", "agent/kube", "agent/metrics", "agent/opinions", "agent/pods",
-		"agent/publish", "agent/sweep",
+		"agent/preflight", "agent/publish", "agent/sweep",
 	},
 
 	// For tests only.
@@ -97,7 +103,7 @@ var imports = map[string][]string{
 
 // standardOnly lists the packages that import nothing but the standard library and
 // each other.
-var standardOnly = []string{"report", "diagnosis", "diagnosis/facts", "diagnosis/advice", "compare", "compare/nodefacts"}
+var standardOnly = []string{"report", "diagnosis", "diagnosis/facts", "diagnosis/advice", "compare", "compare/nodefacts", "preflight"}
 
 func TestImportDirection(t *testing.T) {
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
@@ -166,7 +172,7 @@ func TestCompilesForWorkstations(t *testing.T) {
 		t.Skip("compiles the standard library for two systems")
 	}
 	for _, system := range []string{"darwin", "windows"} {
-		cmd := exec.Command("go", "build", "./report", "./classify", "./diagnosis/...", "./compare/...")
+		cmd := exec.Command("go", "build", "./report", "./classify", "./diagnosis/...", "./compare/...", "./preflight")
 		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", system, err, out)

@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/opinions"
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/preflight"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/credentials"
@@ -114,7 +115,7 @@ func newSweeper(s shared, node *examine.NodeReader, others func() *opinions.Stor
 }
 
 // newOpinions builds what holds the fleet's answers to this node.
-func newOpinions(s shared, sweeper *sweep.Sweeper) *opinions.Store {
+func newOpinions(s shared, sweeper *sweep.Sweeper, checker *preflight.Checker) *opinions.Store {
 	return opinions.New(opinions.Config{
 		Log: s.log,
 		OnOpinions: func(hosts []string) {
@@ -125,7 +126,30 @@ func newOpinions(s shared, sweeper *sweep.Sweeper) *opinions.Store {
 				sweeper.SweepSoon() // the state of these hosts depends on it
 			}
 		},
-		OnWanted: sweeper.CheckFor,
+		OnWanted:     sweeper.CheckFor,
+		OnPreflights: checker.Request,
+	})
+}
+
+// newPreflight builds what checks images of pods that may run here later.
+func newPreflight(s shared, e *examine.Examiner, l *limiter, others func() *opinions.Store) *preflight.Checker {
+	secrets, accounts := secretReader{s.kube}, accountReader{s.kube, s.opts.NodeName}
+	return preflight.New(preflight.Config{
+		Node: s.opts.NodeName, Log: s.log, Pod: s.kube.Pod, Estimate: s.state.estimate, Emit: s.publisher.EnqueueEvent,
+		Examine: countedExaminations(e, s.metrics),
+		Subject: func(p pods.Pod, w pods.PendingImage) examine.Subject {
+			subject := podSubject(p, w, secrets)
+			subject.Identity = accounts.identity(p)
+			return subject
+		},
+		Acquire: func(ctx context.Context, namespace, registry string) (func(), bool) {
+			w := newWaiter(namespace, registry, true)
+			return func() { l.release(w) }, l.acquire(ctx, w)
+		},
+		Others: func(checks []report.Check) []report.Check {
+			found, _ := others().Checks(failingHosts(checks), time.Now())
+			return found
+		},
 	})
 }
 

@@ -250,12 +250,9 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 			answers[node] = nodefacts.Answers{}
 		}
 	}
-	// First what others wait for: the checks.
+	// First what people wait for, then what other nodes wait for: the checks.
 	order := slices.SortedFunc(maps.Keys(answers), func(x, y string) int {
-		if d := len(answers[y].Checks) - len(answers[x].Checks); d != 0 {
-			return d
-		}
-		return strings.Compare(x, y)
+		return cmp.Or(len(answers[y].Preflights)-len(answers[x].Preflights), len(answers[y].Checks)-len(answers[x].Checks), strings.Compare(x, y))
 	})
 	var failed []error
 	writes := 0
@@ -265,7 +262,7 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 		if err != nil {
 			return false, err
 		}
-		empty := len(answer.Opinions)+len(answer.Checks) == 0
+		empty := len(answer.Opinions)+len(answer.Checks)+len(answer.Preflights) == 0
 		old, known := a.written[node]
 		if !a.unsure[node] && known && old.key == key && now.Sub(old.at) < heartbeat {
 			continue

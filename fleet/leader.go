@@ -11,6 +11,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/compare"
+	"github.com/pullprobe/pullprobe/fleet/placement"
 )
 
 // leader compares the nodes while this replica leads, and writes what they show.
@@ -23,6 +24,7 @@ type leader struct {
 	metrics   *metrics
 	answerer  *answerer
 	events    *podEvents
+	preflight *preflights
 
 	dirty chan struct{} // holds one token: something has changed that may change a verdict
 
@@ -49,6 +51,7 @@ func newLeader(k *kube.Client, w *watcher, o Options, log *slog.Logger, m *metri
 	}
 	w.cluster, w.waiting, w.log, w.poolBy = l.cluster, newWaitingPods(), log, o.PoolLabels
 	l.events = &podEvents{events: w.core, written: map[types.UID]toldPod{}}
+	l.preflight = newPreflights(w.core, log)
 	w.onChange = l.markDirty
 	l.answerer = newAnswerer(k, o.Namespace, l.cluster)
 	w.onReport = func(name string, _ statement, changed bool) {
@@ -121,14 +124,21 @@ func (l *leader) round(ctx context.Context, now time.Time) error {
 	l.mu.Lock()
 	l.awaited = l.answerer.awaited()
 	l.mu.Unlock()
+	asking := l.watcher.waiting.asking()
+	for node, pods := range l.preflight.requests(asking, func() []placement.Node { return l.cluster.places(in) }, now) {
+		own := answers[node]
+		own.Preflights = pods
+		answers[node] = own
+	}
 	// Nodes wait for the answers.
 	more, err := l.answerer.write(ctx, answers, now)
+	preflightErr := errors.Join(l.preflight.tell(ctx, now), l.preflight.removeOrphans(ctx, asking, now))
 	waiting := l.watcher.waiting.list(now)
 	moreEvents, eventErr := l.events.write(ctx, waiting, now)
 	if more || moreEvents || open {
 		l.markDirty()
 	}
-	return errors.Join(err, eventErr, l.publish(ctx, documentOf(result, waiting), now))
+	return errors.Join(err, preflightErr, eventErr, l.publish(ctx, documentOf(result, waiting), now))
 }
 
 // isAwaited reports whether the fleet waits for a check of the node with this report.

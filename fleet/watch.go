@@ -127,7 +127,10 @@ func (w *watcher) usedOfNode(o any) (any, error) {
 		default:
 		}
 	}
-	u := &usedNode{member: member{uid: string(n.UID), traits: compare.NodeTraits(x, w.poolBy...)}}
+	u := &usedNode{member: member{
+		uid: string(n.UID), traits: compare.NodeTraits(x, w.poolBy...),
+		labels: n.Labels, taints: n.Spec.Taints, cordoned: n.Spec.Unschedulable,
+	}}
 	u.Name, u.UID, u.ResourceVersion = n.Name, n.UID, n.ResourceVersion
 	return u, nil
 }
@@ -198,7 +201,7 @@ func (w *watcher) podHandler() cache.ResourceEventHandler {
 	set := func(o any) {
 		if p, ok := o.(*waitingPod); ok {
 			w.waiting.set(p)
-			if p.asked {
+			if p.asked || p.preflight != nil {
 				w.onChange()
 			}
 		}
@@ -212,7 +215,7 @@ func (w *watcher) podHandler() cache.ResourceEventHandler {
 			}
 			if p, ok := o.(*waitingPod); ok {
 				w.waiting.remove(p.UID)
-				if p.asked {
+				if p.asked || p.preflight != nil {
 					w.onChange()
 				}
 			}

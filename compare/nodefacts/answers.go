@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -20,6 +21,8 @@ type Answers struct {
 	Version  int       `json:"v"`
 	Opinions []Opinion `json:"opinions,omitempty"`
 	Checks   []Wanted  `json:"checks,omitempty"`
+	// Preflights are pods that ask whether this node could pull their images.
+	Preflights []Pod `json:"preflights,omitempty"`
 }
 
 // Opinion is what other nodes see of a host.
@@ -42,7 +45,17 @@ type Wanted struct {
 	Since Stamp  `json:"since"` // a check that began later need not be repeated
 }
 
-// Encode returns the answers as JSON. It drops the end of either list if they are too large.
+// Pod names a pod that asks for a preflight. The agent finds out for itself whether it does.
+type Pod struct {
+	Namespace string `json:"ns"`
+	Name      string `json:"pod"`
+	UID       string `json:"uid"`
+}
+
+// maxPreflights is how many pods at a time one node checks images for.
+const maxPreflights = 16
+
+// Encode returns the answers as JSON. It drops the end of a list if they are too large.
 func (a Answers) Encode() (string, error) {
 	a.Version = Version
 	for {
@@ -56,6 +69,8 @@ func (a Answers) Encode() (string, error) {
 			a.Opinions = a.Opinions[:len(a.Opinions)-1]
 		case len(a.Checks) > 0:
 			a.Checks = a.Checks[:len(a.Checks)-1]
+		case len(a.Preflights) > 0:
+			a.Preflights = a.Preflights[:len(a.Preflights)-1]
 		default:
 			return "", errors.New("answers to a node are too large")
 		}
@@ -97,6 +112,13 @@ func DecodeAnswers(s string) (Answers, error) {
 		}
 	}
 	a.Checks = wanted
+	var pods []Pod
+	for _, p := range a.Preflights[:min(len(a.Preflights), maxPreflights)] {
+		if isName(p.Namespace) && isName(p.Name) && isName(p.UID) {
+			pods = append(pods, p)
+		}
+	}
+	a.Preflights = pods
 	return a, nil
 }
 
@@ -111,3 +133,8 @@ func causes(list []string) []string {
 	}
 	return out
 }
+
+// objectName matches the names and UIDs of Kubernetes objects (RFC 1123 subdomains).
+var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+
+func isName(s string) bool { return len(s) <= 253 && objectName.MatchString(s) }
