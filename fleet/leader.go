@@ -132,7 +132,8 @@ func (l *leader) round(ctx context.Context, now time.Time) error {
 	}
 	// Nodes wait for the answers.
 	more, err := l.answerer.write(ctx, answers, now)
-	preflightErr := errors.Join(l.preflight.tell(ctx, now), l.preflight.removeOrphans(ctx, asking, now))
+	preflightErr := l.preflight.tell(ctx, now)
+	l.preflight.removeOrphans(ctx, asking, now)
 	waiting := l.watcher.waiting.list(now)
 	moreEvents, eventErr := l.events.write(ctx, waiting, now)
 	if more || moreEvents || open {

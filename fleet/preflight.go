@@ -30,6 +30,8 @@ type preflights struct {
 	core    typedcorev1.CoreV1Interface
 	log     *slog.Logger
 	planned map[types.UID]*plannedPod
+
+	removeAgain time.Time // after a failure, when pods are removed again
 }
 
 // plannedPod is a pod whose nodes were chosen.
@@ -48,6 +50,8 @@ const (
 	maxPreflights, maxOfNamespace = 16, 4
 	// orphanAge is the age at which a pod is removed that the plugin made and did not remove.
 	orphanAge = 15 * time.Minute
+	// removeRetry is the pause after a pod could not be removed.
+	removeRetry = time.Minute
 )
 
 func newPreflights(core typedcorev1.CoreV1Interface, log *slog.Logger) *preflights {
@@ -168,10 +172,9 @@ func planText(p preflight.Plan) string {
 
 // removeOrphans removes the pods that the plugin made and did not remove: it was killed, or has
 // lost its connection. The admission policy permits no other pods.
-func (f *preflights) removeOrphans(ctx context.Context, asking []*waitingPod, now time.Time) error {
-	var failed []error
+func (f *preflights) removeOrphans(ctx context.Context, asking []*waitingPod, now time.Time) {
 	for _, p := range asking {
-		if !p.made || now.Sub(p.CreationTimestamp.Time) < orphanAge {
+		if !p.made || now.Sub(p.CreationTimestamp.Time) < orphanAge || now.Before(f.removeAgain) {
 			continue
 		}
 		err := f.core.Pods(p.Namespace).Delete(ctx, p.Name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &p.UID}})
@@ -179,10 +182,10 @@ func (f *preflights) removeOrphans(ctx context.Context, asking []*waitingPod, no
 		case err == nil:
 			f.log.Info("a preflight pod was left behind; removed it", "pod", p.Namespace+"/"+p.Name)
 		case !apierrors.IsNotFound(err) && !apierrors.IsConflict(err):
-			failed = append(failed, fmt.Errorf("remove the preflight pod %s/%s: %w", p.Namespace, p.Name, err))
+			f.log.Warn("cannot remove a preflight pod, will retry", "pod", p.Namespace+"/"+p.Name, "error", err)
+			f.removeAgain = now.Add(removeRetry)
 		}
 	}
-	return errors.Join(failed...)
 }
 
 // podEvent returns an Event of the fleet on a pod, without its name, reason and message.
