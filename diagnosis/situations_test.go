@@ -1698,6 +1698,15 @@ func situationsOfLayers() []situation {
 			FaultNode, DiskFull, Likely, "disk",
 		},
 		{
+			"no space for an image before it is pulled",
+			all(
+				ladder("", ""),
+				check("disk", KindDisk, Fail, DiskFull, ev("need", "1")),
+				check("pull", KindPull, Skipped, "", ev("skipped", "notFailing")),
+			),
+			FaultNode, DiskFull, Likely, "disk",
+		},
+		{
 			"layers corrupted by a mirror",
 			all(
 				onHost(mirror, ladder("", "")),

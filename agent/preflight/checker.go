@@ -147,7 +147,7 @@ func refusal(p *corev1.Pod, uid string) string {
 
 // checkPod checks all images of a pod, side by side as far as the limits of the agent allow.
 func (c *Checker) checkPod(ctx context.Context, p pods.Pod) {
-	images, left := imagesOf(p, time.Now())
+	images, left := imagesOf(p)
 	var work sync.WaitGroup
 	for n, i := range images {
 		work.Go(func() {

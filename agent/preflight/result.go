@@ -18,12 +18,8 @@ type image struct {
 }
 
 // imagesOf returns the images of a pod, each once for a pull policy, and how many are left out.
-func imagesOf(p pods.Pod, now time.Time) (out []image, left int) {
-	for _, w := range p.AllImages(now) {
-		place := w.Container
-		if volume := p.VolumeOf(w); volume != "" {
-			place += "/" + volume
-		}
+func imagesOf(p pods.Pod) (out []image, left int) {
+	add := func(w pods.PendingImage, place string) {
 		at := slices.IndexFunc(out, func(i image) bool { return i.Image == w.Image && i.Policy == w.Policy })
 		switch {
 		case at >= 0:
@@ -32,6 +28,13 @@ func imagesOf(p pods.Pod, now time.Time) (out []image, left int) {
 			left++
 		default:
 			out = append(out, image{w, []string{place}})
+		}
+	}
+	for _, c := range p.Containers {
+		add(pods.PendingImage{Container: c.Name, Image: c.Image, Policy: c.Policy}, c.Name)
+		for _, ref := range c.Volumes {
+			v := c.ImageVolumes[ref]
+			add(pods.PendingImage{Container: c.Name, Image: ref, Policy: v.Policy}, c.Name+"/"+v.Name)
 		}
 	}
 	return out, left
@@ -69,7 +72,10 @@ func onNode(checks []report.Check) report.Check {
 	if domain == "" {
 		return report.Check{}
 	}
-	return report.Find(checks, report.LocalImageID(domain))
+	if c := report.Find(checks, report.LocalImageID(domain)); c.Kind == report.KindImage {
+		return c
+	}
+	return report.Check{}
 }
 
 // resultOf returns what is said about one image. The estimate is how long a pull takes at the
