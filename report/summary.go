@@ -100,7 +100,7 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 			continue
 		}
 		fmt.Fprintln(w)
-		if h := d.Verdict.Fault.heading(); h != heading {
+		if h := d.Verdict.Fault.Heading(); h != heading {
 			heading = h
 			fmt.Fprintln(w, heading)
 		}
@@ -126,8 +126,8 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 	}
 }
 
-// heading returns the line above the diagnoses with the fault.
-func (f Fault) heading() string {
+// Heading returns the line above the diagnoses with the fault.
+func (f Fault) Heading() string {
 	switch f {
 	case FaultNone:
 		return "Nothing is at fault here:"
@@ -298,9 +298,8 @@ func (d Diagnosis) write(w io.Writer, at time.Time) {
 	}
 }
 
-// writeHead writes fault, cause and confidence, and how many pods wait since when.
-func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
-	v := d.Verdict
+// Head returns fault, cause and confidence: the first line of a diagnosis.
+func (v Verdict) Head() string {
 	confidence := string(v.Confidence)
 	switch {
 	case v.Fault != FaultUndetermined || v.Cause == Undetermined:
@@ -309,7 +308,12 @@ func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
 	case v.Confidence == Likely:
 		confidence = "likely; who must act is open"
 	}
-	head := fmt.Sprintf("%s  %s  (%s)", v.Fault, v.Cause, confidence)
+	return fmt.Sprintf("%s  %s  (%s)", v.Fault, v.Cause, confidence)
+}
+
+// writeHead writes fault, cause and confidence, and how many pods wait since when.
+func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
+	head := d.Verdict.Head()
 	tail := ""
 	if d.Pods != nil && !d.Pods.Since.IsZero() {
 		tail = plural(d.Pods.Count, "pod") + ", " + Roughly(max(0, at.Sub(d.Pods.Since)))
@@ -394,8 +398,16 @@ func (v Verdict) ToConfirm() []string {
 	})
 }
 
-// writeAlso writes a line for each other cause: what, where, and who must act.
+// writeAlso writes a line for each other cause.
 func (d Diagnosis) writeAlso(w io.Writer) {
+	for _, text := range d.AlsoFound() {
+		field(w, "also", text)
+	}
+}
+
+// AlsoFound returns the other causes in words: what, where, and who must act.
+func (d Diagnosis) AlsoFound() []string {
+	var out []string
 	for _, cause := range d.Verdict.Also {
 		text := string(cause)
 		if at := slices.IndexFunc(d.Checks, func(c Check) bool { return c.Outcome == Fail && c.Cause == cause }); at >= 0 {
@@ -412,8 +424,9 @@ func (d Diagnosis) writeAlso(w io.Writer) {
 		} else if who := cause.DefaultFault().Who(); who != "" {
 			text += " (" + who + ")"
 		}
-		field(w, "also", text)
+		out = append(out, text)
 	}
+	return out
 }
 
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that
