@@ -12,7 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/manifest"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // subject is one image to check.
@@ -76,7 +76,7 @@ func readManifest(file string, stdin io.Reader) ([]manifest.Image, error) {
 	}
 	images, err := manifest.Read(in)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", name, report.Clean(err.Error(), 400))
+		return nil, fmt.Errorf("%s: %s", name, readable.Clean(err.Error(), 400))
 	}
 	return images, nil
 }
@@ -101,5 +101,5 @@ func origin(file string, i manifest.Image) string {
 	if file != "-" {
 		text = file + ": " + text
 	}
-	return report.Clean(text, 400)
+	return readable.Clean(text, 400)
 }

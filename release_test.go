@@ -50,11 +50,12 @@ func TestVersion(t *testing.T) {
 	}
 	v := version[1]
 	for file, want := range map[string]string{
-		"manifests/base/kustomization.yaml": "newTag: " + v + "\n",
-		"charts/pullprobe/Chart.yaml":       "\nversion: " + strings.TrimPrefix(v, "v") + "\nappVersion: " + v + "\n",
-		"lab/e2e/cluster_test.go":           "pullprobe:" + v + `"`,
-		"lab/chart/lab_test.go":             "pullprobe:" + v + `"`,
-		"CHANGELOG.md":                      "\n## " + v + "\n",
+		"manifests/base/kustomization.yaml":             "newTag: " + v + "\n",
+		"manifests/components/fleet/kustomization.yaml": "newTag: " + v + "\n",
+		"charts/pullprobe/Chart.yaml":                   "\nversion: " + strings.TrimPrefix(v, "v") + "\nappVersion: " + v + "\n",
+		"lab/e2e/cluster_test.go":                       "pullprobe:" + v + `"`,
+		"lab/chart/lab_test.go":                         "pullprobe:" + v + `"`,
+		"CHANGELOG.md":                                  "\n## " + v + "\n",
 	} {
 		if !strings.Contains(read(t, file), want) {
 			t.Errorf("%s has no %q, but the Makefile has VERSION ?= %s", file, want, v)

@@ -24,6 +24,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/preflight"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
@@ -75,12 +76,14 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 	node := &examine.NodeReader{
 		Runtime: s.runtime,
 		Policy:  func() examine.Policy { return s.live.Get().Policy() },
+
+		KubeletMinor: func() int { return int(s.state.kubeletMinor.Load()) },
 	}
 	puller := newPuller(s, node)
 	var others *opinions.Store // of hosts that the sweeper checks
 	sweeper := newSweeper(s, node, func() *opinions.Store { return others })
 	examiner := newExaminer(s, node, puller, sweeper)
-	limiter := newLimiter(opts.Workers, func() int { return s.live.Get().RegistryRate })
+	limiter := turns.New(opts.Workers, func() int { return s.live.Get().RegistryRate })
 	checker := newPreflight(s, examiner, limiter, func() *opinions.Store { return others })
 	others = newOpinions(s, sweeper, checker)
 	cache := newExamCache(cacheConfig{
@@ -189,6 +192,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.sweeper.Run(work, a.pods.Synced()) })
 	workers.Go(func() { a.watchAnswers(work) })
 	workers.Go(func() { a.preflight.Run(work) })
+	workers.Go(func() { a.readVersions(work) })
 	for _, s := range servers {
 		workers.Go(func() { s.Serve(work, a.log) })
 	}

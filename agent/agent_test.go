@@ -22,6 +22,7 @@ import (
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/examine/examinetest"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // TestRestart checks that a restarted agent publishes nothing before its first checks,
@@ -156,7 +157,7 @@ func TestRecoveredIsNotForEver(t *testing.T) {
 	w.agent(func(a *Agent) {
 		a.cache.contradictedInterval = 50 * time.Millisecond
 		a.cache.cfg.Examine = func(context.Context, examine.Subject, func(examine.Result)) examine.Result {
-			return examine.Result{Final: true, Redactor: report.NewRedactor(), Checks: []report.Check{
+			return examine.Result{Final: true, Redactor: redact.New(), Checks: []report.Check{
 				{ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass},
 				{ID: report.IDPull, Kind: report.KindPull, Outcome: report.Pass, Evidence: map[string]string{}},
 			}}

@@ -14,6 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // announcer keeps one Event per container of a pod that waits for an image, for as long as
@@ -56,7 +57,7 @@ type announcement struct {
 	writes  int            // of this agent, with this verdict
 	closed  bool           // it got past the image, and the Event is to say so
 
-	fault report.Verdict // the last verdict that named a fault, without texts
+	fault report.Verdict // the last verdict that named a fault, and a cause if one was found; without texts
 	since time.Time      // when the first such verdict was announced; zero: there was none
 }
 
@@ -102,18 +103,24 @@ func (a *announcer) announce(f finding, now time.Time) time.Time {
 	defer a.mu.Unlock()
 	n := a.at(f.pod.UID, f.about)
 	isNew := n.first.IsZero() || n.closed || !n.verdict.Same(f.diagnosis.Verdict) || n.latest.Image != f.diagnosis.Image
+	changed := newerImage(n.latest) != newerImage(f.diagnosis) // and so is the fix
 	n.pod, n.latest, n.waits, n.closed = f.pod, f.diagnosis, f.waits, false
 	switch {
 	case isNew:
 		n.note(f.diagnosis.Verdict, now, f.waits)
 		n.due, n.said, n.writes = now, false, 0
-	case f.requested:
+	case f.requested, changed:
 		n.due, n.said = now, false
 	case n.due.IsZero(): // an earlier agent announced it, some time ago
 		n.due, n.said = now.Add(spread(f.pod.UID, a.renewal()/4)), true
 	}
 	a.write(n, f.about, now)
 	return n.first
+}
+
+// newerImage returns what the newest pod of the same owner has, if that is another image.
+func newerImage(d report.Diagnosis) string {
+	return report.Find(d.Checks, report.IDPod).Evidence[report.KeyNewerImage]
 }
 
 // note takes over a verdict that is announced first at a time, and whether the container
@@ -123,7 +130,9 @@ func (n *announcement) note(v report.Verdict, at time.Time, waits bool) {
 	if v.Fault == report.FaultNone || !waits {
 		return
 	}
-	n.fault = n.verdict
+	if n.fault.Cause == "" || v.Cause != report.Undetermined {
+		n.fault = n.verdict
+	}
 	if n.since.IsZero() {
 		n.since = at
 	}
@@ -203,8 +212,12 @@ func (n *announcement) event(key subjectKey, now time.Time, every time.Duration)
 	e.First, e.Time, e.Count = n.first, now, max(n.writes, 1+int(now.Sub(n.first)/every))
 	if n.closed {
 		e.Warning, e.First, e.Count = false, now, 1
-		e.Message = fmt.Sprintf("Solved: container %s has its image. It was %s / %s for %s.",
-			key.container, n.fault.Fault, n.fault.Cause, report.Roughly(now.Sub(n.since)))
+		took := readable.Roughly(now.Sub(n.since))
+		was := fmt.Sprintf("It was %s for %s.", n.fault.Conclusion(), took)
+		if n.fault.Cause == report.Undetermined {
+			was = "It took " + took + ", and the cause was not found."
+		}
+		e.Message = "Solved: container " + key.container + " has its image. " + was
 	}
 	return e
 }

@@ -121,6 +121,39 @@ func TestAnnouncementStays(t *testing.T) {
 	}
 }
 
+// TestAnnouncedCauseOfWhatIsSolved checks that a solved pod is told the cause that was found,
+// not that none was found for the last seconds.
+func TestAnnouncedCauseOfWhatIsSolved(t *testing.T) {
+	for _, tt := range []struct {
+		causes []report.Cause
+		want   string
+	}{
+		{[]report.Cause{report.CredentialsRejected, report.Undetermined}, "It was cluster-config / CredentialsRejected for 2 min."},
+		{[]report.Cause{report.Undetermined, report.CredentialsRejected}, "It was cluster-config / CredentialsRejected for 2 min."},
+		{[]report.Cause{report.CredentialsRejected, report.Recovered}, "It was cluster-config / CredentialsRejected for 2 min."},
+		{[]report.Cause{report.Undetermined, report.Undetermined}, "It took 2 min, and the cause was not found."},
+	} {
+		a := newAnnounced()
+		p, waiting := stuckPod(1)
+		for _, c := range tt.causes {
+			a.reconciled(p, waiting, a.now)
+			a.found(p, c, false)
+			a.pass(time.Minute)
+		}
+		p.Containers[0].HasImage = true
+		a.reconciled(p, nil, a.now)
+		e := a.seen[len(a.seen)-1]
+		if want := "Solved: container app has its image. " + tt.want; e.Message != want {
+			t.Errorf("after %v: %s", tt.causes, e.Message)
+		}
+		for _, e := range a.seen {
+			if strings.Contains(e.Message, "undetermined / Undetermined") {
+				t.Error(e.Message)
+			}
+		}
+	}
+}
+
 // TestAnnouncementAfterARestart checks that a restarted agent neither repeats an Event at
 // once nor lets it lapse, and closes that of a pod that recovered meanwhile.
 func TestAnnouncementAfterARestart(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
@@ -47,7 +48,7 @@ type cacheConfig struct {
 	Examine func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result
 	Requeue func(types.UID)
 	MaxAge  func() time.Duration // the longest time for which an examination is valid
-	Limiter *limiter
+	Limiter *turns.Limiter
 }
 
 // entry is what is known under one key.
@@ -90,7 +91,7 @@ type inFlight struct {
 	began  time.Time // zero: it waits to begin
 	after  time.Time // what was found before this does not count for it
 	cancel context.CancelFunc
-	waiter *waiter
+	waiter *turns.Waiter
 }
 
 // examRequest is what a pod needs an examination of.
@@ -144,7 +145,7 @@ func (c *examCache) get(ctx context.Context, r examRequest) (x examination, due 
 	}
 	for _, f := range e.inFlight {
 		if f.began.IsZero() && r.urgent {
-			c.cfg.Limiter.prioritize(f.waiter)
+			c.cfg.Limiter.Prioritize(f.waiter)
 		}
 		if f.began.IsZero() && f.after.Before(r.beganAfter) {
 			f.after = r.beganAfter
@@ -172,13 +173,13 @@ func (c *examCache) start(ctx context.Context, e *entry, r examRequest) {
 	e.noteMessage(c.messagePrint(r))
 	ctx, cancel := context.WithCancel(ctx)
 	registry, _ := pods.RegistryOf(r.subject.Image) // none is contacted for an invalid name
-	f := &inFlight{cancel: cancel, after: r.beganAfter, waiter: newWaiter(r.namespace, registry, r.urgent)}
+	f := &inFlight{cancel: cancel, after: r.beganAfter, waiter: turns.NewWaiter(r.namespace, registry, r.urgent)}
 	e.inFlight = append(e.inFlight, f)
 	c.work.Go(func() {
 		defer cancel()
-		if c.cfg.Limiter.acquire(ctx, f.waiter) {
+		if c.cfg.Limiter.Acquire(ctx, f.waiter) {
 			c.run(ctx, e, f, r)
-			c.cfg.Limiter.release(f.waiter)
+			c.cfg.Limiter.Release(f.waiter)
 		}
 		c.mu.Lock()
 		e.inFlight = slices.DeleteFunc(e.inFlight, func(o *inFlight) bool { return o == f })
@@ -271,7 +272,7 @@ func (x examination) judged(failing bool) examine.Result {
 func withPodChecks(x examine.Result, pod ...report.Check) []report.Check {
 	clean := make([]report.Check, len(pod))
 	for i, c := range pod {
-		clean[i] = x.Redactor.Check(c)
+		clean[i] = c.Redacted(x.Redactor)
 	}
 	return slices.Insert(slices.Clone(x.Checks), min(1, len(x.Checks)), clean...)
 }

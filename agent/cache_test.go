@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
@@ -43,7 +44,7 @@ func newBench(t *testing.T) *bench {
 	}
 	b.examCache = newExamCache(cacheConfig{
 		MaxAge:  hour,
-		Limiter: newLimiter(2, func() int { return 1000 }),
+		Limiter: turns.New(2, func() int { return 1000 }),
 		Examine: func(ctx context.Context, s examine.Subject, early func(examine.Result)) examine.Result {
 			b.mu.Lock()
 			b.began = append(b.began, b.passed())
@@ -364,7 +365,7 @@ func TestHangingExaminations(t *testing.T) {
 func TestRepeatedRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		b.cfg.Limiter.slots = 16
+		b.cfg.Limiter = turns.New(16, func() int { return 1000 })
 		b.takes = 10 * time.Second
 		var asked time.Time
 		for range 100 {
@@ -445,7 +446,7 @@ func TestLaterExaminationWins(t *testing.T) {
 // TestFingerprint checks that the fingerprint of secrets depends on their content,
 // and that unreadable ones prove nothing.
 func TestFingerprint(t *testing.T) {
-	e := newExamCache(cacheConfig{MaxAge: hour, Limiter: newLimiter(1, nil)})
+	e := newExamCache(cacheConfig{MaxAge: hour, Limiter: turns.New(1, nil)})
 	secret := func(password string) []credentials.SecretLookup {
 		return []credentials.SecretLookup{
 			{Namespace: "shop", Name: "login", Secret: &credentials.Secret{Type: "t", Data: map[string][]byte{"k": []byte(password)}}},

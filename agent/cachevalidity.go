@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -44,7 +45,7 @@ func (c *examCache) dueFor(e *entry, r examRequest) time.Time {
 	if seconds := pullSeconds(report.Find(x.Checks, report.IDPull)); seconds > 0 {
 		interval = max(interval, time.Duration(seconds*contradictedCost*float64(time.Second)))
 	}
-	return earliest(e.due, x.ended.Add(interval))
+	return turns.Earliest(e.due, x.ended.Add(interval))
 }
 
 // failures counts those of one pod.

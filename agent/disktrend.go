@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // diskTrend follows how the image file system fills, from one check to the next. The zero
@@ -60,7 +61,7 @@ func (t *diskTrend) add(disk report.Check, now time.Time, warnWithin time.Durati
 	disk.Evidence[report.KeyFullInSeconds] = strconv.FormatInt(int64(full.Seconds()), 10)
 	if full <= warnWithin && span >= minWarnSpan {
 		disk.Evidence[report.KeyFullSoon] = report.True
-		disk.Summary += "; full in about " + report.Roughly(full) + " at the rate of the last " + report.Roughly(span)
+		disk.Summary += "; full in about " + readable.Roughly(full) + " at the rate of the last " + readable.Roughly(span)
 	}
 	return disk
 }

@@ -16,25 +16,27 @@ import (
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // eventFor returns the Event on a pod, which `kubectl describe pod` shows.
 func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
 	tail := ""
-	if who := whoActs(p, v.Fault); who != "" {
+	if who := whoActs(p, v); who != "" {
 		tail = "\nWho acts: " + who + "."
 	}
 	if v.Fix != "" {
-		tail += "\nFix: " + report.NeutralizeLabels(v.Fix)
+		tail += "\nFix: " + readable.NeutralizeLabels(v.Fix)
 	}
 	if confirm := v.ToConfirm(); len(confirm) > 0 && v.Confidence != report.Confirmed {
-		tail += "\nTo confirm: " + report.NeutralizeLabels(confirm[0])
+		tail += "\nTo confirm: " + readable.NeutralizeLabels(confirm[0])
 	}
-	tail += "\nChecked " + report.Time(d.Time) + ". Retry:\n" + report.RetryCommand(d.Pod)
-	head := string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): "
-	text := report.NewRedactor()
-	message := head + text.Text(report.NeutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
+	tail += "\nChecked " + readable.Time(d.Time) + ". Retry:\n" + report.RetryCommand(d.Pod)
+	head := v.Inline() + ": "
+	text := redact.New()
+	message := head + text.Text(readable.NeutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
 	return kube.Event{
 		Namespace: p.Namespace,
 		Pod:       p.Name,
@@ -47,11 +49,11 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 }
 
 // whoActs returns who must act on a pod, in words.
-func whoActs(p pods.Pod, f report.Fault) string {
-	if f == report.FaultConfig && p.Owner.Name != "" {
-		return "the owner of " + p.Owner.Name
+func whoActs(p pods.Pod, v report.Verdict) string {
+	if p.Owner.Name == "" {
+		return v.Who()
 	}
-	return f.Who()
+	return strings.Replace(v.Who(), "the owner of the workload", "the owner of "+p.Owner.Name, 1)
 }
 
 // Rate limit of Events on the Node, so that an unstable network does not flood the API
@@ -79,14 +81,14 @@ func newNodeEvents(node, namespace string, log *slog.Logger, p *publish.Publishe
 
 // message returns the text of an Event, with what fixes it and how to check the node again.
 func (n nodeEvents) message(e sweep.NodeEvent) string {
-	text := report.NewRedactor()
+	text := redact.New()
 	if !e.Warning || e.Fix == "" {
 		return text.Text(e.Message, kube.MaxMessage)
 	}
-	tail := "\nWho acts: " + e.Who + ".\nFix: " + report.NeutralizeLabels(e.Fix) +
-		"\nCheck this node again:\nkubectl annotate pod -n " + n.namespace +
+	tail := "\nWho acts: " + e.Who + ".\nFix: " + readable.NeutralizeLabels(e.Fix) +
+		"\nCheck this node again:\nkubectl -n " + n.namespace + " annotate pod" +
 		" -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=" + n.node + " probe=$(date +%s) --overwrite"
-	return text.Lines(text.Text(report.NeutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, 200))+"."+tail, kube.MaxMessage)
+	return text.Lines(text.Text(readable.NeutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, 200))+"."+tail, kube.MaxMessage)
 }
 
 // emit writes an Event, unless there were too many.

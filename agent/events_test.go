@@ -30,7 +30,7 @@ func TestEventIsBounded(t *testing.T) {
 	}
 	d.Verdict.Fix, d.Verdict.WouldDecide = "replace it", nil
 	e := eventFor(pods.Pod{Namespace: "shop", Name: "web"}, d)
-	for _, part := range []string{"cluster-config / TagNotFound (likely)", "\nFix: replace it\n", "kubectl annotate pod -n shop web probe=$(date +%s) --overwrite"} {
+	for _, part := range []string{"cluster-config / TagNotFound (likely)", "\nFix: replace it\n", "kubectl -n shop annotate pod web probe=$(date +%s) --overwrite"} {
 		if !strings.Contains(e.Message, part) {
 			t.Errorf("%q is missing in %q", part, e.Message)
 		}

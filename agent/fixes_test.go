@@ -12,6 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // workload is an object that makes pods, and what its pods show of that.
@@ -20,6 +21,7 @@ type workload struct {
 	template   string // where its pod template is
 	owner      pods.Owner
 	container  string
+	kindOf     func(*pods.Container) // makes it another kind of container; nil: an ordinary one
 }
 
 // TestFixesWorkWhenPasted pastes the commands of fixes into a shell, against a real API
@@ -29,7 +31,8 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 	c := install(t)
 	c.must("create", "namespace", "shop")
 	const pod = `{metadata: {labels: {app: a}}, spec: {restartPolicy: %s, imagePullSecrets: [{name: have}], ` +
-		`initContainers: [{name: setup, image: "registry.lab/app:v9"}], containers: [{name: app, image: "registry.lab/app:v9"}]}}`
+		`initContainers: [{name: setup, image: "registry.lab/app:v9"}], containers: [{name: app, image: "registry.lab/app:v9"}], ` +
+		`volumes: [{name: other, emptyDir: {}}, {name: model, image: {reference: "registry.lab/app:v9", pullPolicy: Always}}]}}`
 	always, never := fmt.Sprintf(pod, "Always"), fmt.Sprintf(pod, "Never")
 	const selected = `replicas: 0, selector: {matchLabels: {app: a}}, template: `
 	for _, o := range []struct{ api, kind, name, spec string }{
@@ -39,27 +42,33 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 		{"apps/v1", "DaemonSet", "log", `selector: {matchLabels: {app: a}}, template: ` + always},
 		{"v1", "ReplicationController", "old", `replicas: 0, selector: {app: a}, template: ` + always},
 		{"batch/v1", "CronJob", "nightly", `schedule: "0 3 * * *", jobTemplate: {spec: {template: ` + never + `}}`},
-		{"batch/v1", "Job", "nightly-29411520", `suspend: true, template: ` + never},
 	} {
 		c.create(o.api, o.kind, o.name, "spec: {"+o.spec+"}")
 	}
 	c.create("v1", "Pod", "bare", "spec: {automountServiceAccountToken: false, containers: [{name: app, image: \"registry.lab/app:v9\"}]}")
 
 	for _, w := range []workload{
-		{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "app"},
-		{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "setup"},
-		{"replicaset", "set", ".spec.template.spec", pods.Owner{Name: "replicaset/set"}, "app"},
-		{"statefulset", "db", ".spec.template.spec", pods.Owner{Name: "statefulset/db"}, "app"},
-		{"daemonset", "log", ".spec.template.spec", pods.Owner{Name: "daemonset/log"}, "app"},
-		{"replicationcontroller", "old", ".spec.template.spec", pods.Owner{Name: "replicationcontroller/old"}, "app"},
+		{kind: "deployment", name: "web", template: ".spec.template.spec", owner: pods.Owner{Name: "deployment/web"}, container: "app"},
+		{kind: "deployment", name: "web", template: ".spec.template.spec", owner: pods.Owner{Name: "deployment/web"}, container: "setup"},
+		{kind: "replicaset", name: "set", template: ".spec.template.spec", owner: pods.Owner{Name: "replicaset/set"}, container: "app"},
+		{kind: "statefulset", name: "db", template: ".spec.template.spec", owner: pods.Owner{Name: "statefulset/db"}, container: "app"},
+		{kind: "daemonset", name: "log", template: ".spec.template.spec", owner: pods.Owner{Name: "daemonset/log"}, container: "app"},
+		{kind: "replicationcontroller", name: "old", template: ".spec.template.spec", owner: pods.Owner{Name: "replicationcontroller/old"}, container: "app"},
 		{
-			"cronjob", "nightly", ".spec.jobTemplate.spec.template.spec",
-			pods.Owner{Name: "cronjob/nightly", Job: "nightly-29411520"}, "app",
+			kind: "cronjob", name: "nightly", template: ".spec.jobTemplate.spec.template.spec",
+			owner: pods.Owner{Name: "cronjob/nightly", Job: "nightly-29411520"}, container: "app",
 		},
-		{"pod", "bare", ".spec", pods.Owner{}, "app"},
+		{kind: "pod", name: "bare", template: ".spec", container: "app"},
 	} {
 		t.Run(w.kind+"/"+w.container, func(t *testing.T) {
-			c.in(t).paste(w.fix(report.TagNotFound))
+			paste := func(fix string) {
+				if w.owner.Job != "" { // the fix deletes it, and makes another
+					c.in(t).kubectl("-n", "shop", "delete", "job", w.name+"-now", "--ignore-not-found")
+					c.create("batch/v1", "Job", w.owner.Job, "spec: {suspend: true, template: "+never+"}")
+				}
+				c.in(t).paste(fix)
+			}
+			paste(w.fix(report.TagNotFound))
 			list := "containers"
 			if w.container == "setup" {
 				list = "initContainers"
@@ -68,12 +77,27 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 				t.Errorf("the image is %q", got)
 			}
 			if w.kind == "pod" {
-				return // its pull secrets cannot be changed
+				return // its pull secrets and volumes cannot be changed
 			}
-			fix := strings.NewReplacer("NAME", "lab", "<USER>", "joe", "<PASSWORD>", "secret").Replace(w.fix(report.CredentialsMissing))
-			c.in(t).kubectl("-n", "shop", "delete", "secret", "lab")
-			c.in(t).paste(fix)
-			if got := c.in(t).read(w, "{"+w.template+".imagePullSecrets[*].name}"); !strings.Contains(got, "lab") || !strings.Contains(got, "have") {
+			w.kindOf = func(c *pods.Container) {
+				c.Image, c.ImageVolumes = "registry.lab/other:1", map[string]pods.ImageVolume{"registry.lab/app:v9": {Name: "model"}}
+			}
+			paste(w.fix(report.TagNotFound))
+			const volumes = "{.name}={.image.reference}/{.image.pullPolicy} "
+			if got := c.in(t).read(w, "{range "+w.template+".volumes[*]}"+volumes+"{end}"); got != "other=/ model=registry.lab/app:v8/Always " {
+				t.Errorf("the volumes are %q", got)
+			}
+			w.kindOf = nil
+			if w.kind != "daemonset" { // it has a pod on each node
+				paste(w.fix(report.PlatformMismatch))
+				if got := c.in(t).read(w, `{`+w.template+`.nodeSelector.kubernetes\.io/arch}`); got != "s390x" {
+					t.Errorf("the node selector is %q", got)
+				}
+			}
+			fix := strings.NewReplacer("<USER>", "joe", "<PASSWORD>", "secret").Replace(w.fix(report.CredentialsMissing))
+			c.in(t).kubectl("-n", "shop", "delete", "secret", "registry-lab")
+			paste(fix)
+			if got := c.in(t).read(w, "{"+w.template+".imagePullSecrets[*].name}"); !strings.Contains(got, "registry-lab") || !strings.Contains(got, "have") {
 				t.Errorf("the pull secrets are %q", got)
 			}
 		})
@@ -82,7 +106,13 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 		t.Errorf("the Job with the old image is there: %s", out)
 	}
 
-	web := workload{"deployment", "web", ".spec.template.spec", pods.Owner{Name: "deployment/web"}, "app"}
+	debug := workload{kind: "pod", name: "bare", template: ".spec", container: "debugger", kindOf: func(c *pods.Container) { c.Ephemeral = true }}
+	c.paste(debug.fix(report.TagNotFound))
+	if got := c.read(debug, "{.spec.ephemeralContainers[*].image}"); got != "registry.lab/app:v8" {
+		t.Errorf("the images of ephemeral containers are %q", got)
+	}
+
+	web := workload{kind: "deployment", name: "web", template: ".spec.template.spec", owner: pods.Owner{Name: "deployment/web"}, container: "app"}
 	for _, cause := range []report.Cause{report.HostNotFound, report.InvalidReference} {
 		t.Run(string(cause), func(t *testing.T) {
 			image := "registry.lab/" + strings.ToLower(string(cause)) + ":1"
@@ -95,7 +125,7 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 
 	// What still has blanks changes nothing.
 	out, err := c.shell(workload{container: "app", owner: pods.Owner{Name: "deployment/web"}}.fix(report.CredentialsMissing))
-	if names, _ := c.kubectl("-n", "shop", "get", "secrets", "-o", "name"); err == nil || strings.TrimSpace(names) != "secret/lab" {
+	if names, _ := c.kubectl("-n", "shop", "get", "secrets", "-o", "name"); err == nil || strings.TrimSpace(names) != "secret/registry-lab" {
 		t.Errorf("a fix with blanks ran: %v %s\n%s", err, out, names)
 	}
 }
@@ -131,7 +161,7 @@ func (c *installed) shell(fix string) (string, error) {
 	c.t.Helper()
 	script := "set -e\n"
 	for line := range strings.SplitSeq(fix, "\n") {
-		if report.IsCommand(line) && !strings.Contains(line, "delete pod") { // of which there is none
+		if readable.IsCommand(line) && !strings.Contains(line, "delete pod") { // of which there is none
 			script += line + "\n"
 		}
 	}
@@ -143,23 +173,36 @@ func (c *installed) shell(fix string) (string, error) {
 }
 
 // fix returns the fix of a pod that the workload made, for a tag that does not exist while
-// another one does, or for a missing login.
+// another one does, for a missing login, or for an image of another platform.
 func (w workload) fix(cause report.Cause) string {
 	p := pods.Pod{Namespace: "shop", Name: "bare", Owner: w.owner, ServiceAccount: "default"}
 	image := pods.PendingImage{
 		Container: w.container, Image: "registry.lab/app:v9", Failing: true, Reason: "ImagePullBackOff",
 		Message: `Back-off pulling image "registry.lab/app:v9": not found`,
 	}
+	if w.kindOf != nil {
+		container := pods.Container{Name: w.container, Image: image.Image}
+		w.kindOf(&container)
+		p.Containers = []pods.Container{container}
+	}
 	evidence := map[string]string{
 		report.KeyRepository: "exists", report.KeySuggestTag: "v8", report.KeyStatus: "404", report.KeyListed: "false", report.KeyGetStatus: "404",
 	}
-	if cause == report.CredentialsMissing {
+	const host = "registry.lab"
+	manifest := report.Check{ID: report.ManifestID(host), Kind: report.KindManifest, Host: host, Outcome: report.Fail, Cause: cause}
+	platform := report.Check{ID: report.ImageID(host), Kind: report.KindImage, Host: host, Outcome: report.Skipped, BlockedBy: manifest.ID}
+	switch cause {
+	case report.CredentialsMissing:
 		image.Message = "no basic auth credentials"
 		evidence = map[string]string{report.KeyStatus: "401", report.KeyAnonymous: report.True, report.KeyAuth: "basic"}
+	case report.PlatformMismatch:
+		image.Message = "no match for platform in manifest: not found"
+		evidence = nil
+		manifest.Outcome, manifest.Cause = report.Pass, ""
+		platform.Outcome, platform.Cause, platform.BlockedBy = report.Fail, cause, ""
+		platform.Evidence = map[string]string{report.KeyPlatforms: "linux/s390x", report.KeyWanted: "linux/amd64"}
 	}
-	manifest := report.Check{
-		ID: report.ManifestID("registry.lab"), Kind: report.KindManifest, Host: "registry.lab", Outcome: report.Fail, Cause: cause, Evidence: evidence,
-	}
+	manifest.Evidence = evidence
 	return diagnosis.Diagnose([]report.Check{
 		{
 			ID: report.IDReference, Kind: report.KindReference, Outcome: report.Pass, Target: "registry.lab/app:v9",
@@ -168,6 +211,7 @@ func (w workload) fix(cause report.Cause) string {
 		pods.Check(p, image, "node-a"),
 		{ID: report.RegistryID("registry.lab"), Kind: report.KindRegistry, Outcome: report.Pass, Evidence: map[string]string{report.KeyIsRegistry: report.True}},
 		manifest,
+		platform,
 	}).Fix
 }
 

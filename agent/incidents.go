@@ -14,8 +14,14 @@ type incidents struct {
 	ended func(report.Incident) // is called with each
 
 	mu   sync.Mutex
-	open map[incidentKey]report.Incident // To: a pod has the image, as far as is known
-	past []report.Incident               // the last one first
+	open map[incidentKey]openIncident
+	past []report.Incident // the last one first
+}
+
+// openIncident is a verdict that pods wait with.
+type openIncident struct {
+	report.Incident                 // To: a pod has the image, as far as is known
+	pods            map[string]bool // that waited last, by UID; nil: not known
 }
 
 // incidentKey is what an incident is about: pods may wait for one image for several reasons.
@@ -25,7 +31,7 @@ type incidentKey struct {
 }
 
 func newIncidents(ended func(report.Incident)) *incidents {
-	return &incidents{ended: ended, open: map[incidentKey]report.Incident{}}
+	return &incidents{ended: ended, open: map[incidentKey]openIncident{}}
 }
 
 // refinedWithin is how soon after a verdict another one only refines it.
@@ -48,7 +54,7 @@ func (i *incidents) update(waiting []publish.Waiting, now time.Time) {
 	now = now.UTC().Truncate(time.Second)
 	pods := map[incidentKey]map[string]bool{}
 	for _, w := range waiting {
-		key := incidentKey{w.Image, report.Conclusion{Fault: w.Verdict.Fault, Cause: w.Verdict.Cause}}
+		key := incidentKey{w.Image, w.Verdict.Conclusion()}
 		if key.Fault == report.FaultNone {
 			continue
 		}
@@ -63,10 +69,10 @@ func (i *incidents) update(waiting []publish.Waiting, now time.Time) {
 	for key, uids := range pods {
 		x, exists := i.open[key]
 		if !exists {
-			x = report.Incident{Image: key.image, From: key.Conclusion, Began: now}
-			began[key.image] = x
+			x = openIncident{Incident: report.Incident{Image: key.image, From: key.Conclusion, Began: now}}
+			began[key.image] = x.Incident
 		}
-		x.Pods = max(x.Pods, len(uids))
+		x.Pods, x.pods = max(x.Pods, len(uids)), uids
 		i.open[key] = x
 	}
 	for key, x := range i.open {
@@ -81,14 +87,31 @@ func (i *incidents) update(waiting []publish.Waiting, now time.Time) {
 			i.open[incidentKey{key.image, next.From}] = refined
 			continue
 		}
-		if exists {
-			x.To = &next.From
+		if to := x.became(waiting); to != nil {
+			x.To = to
 		}
 		x.Ended = now
-		i.past = slices.Insert(i.past, 0, x)
+		i.past = slices.Insert(i.past, 0, x.Incident)
 		i.past = i.past[:min(len(i.past), report.MaxIncidents)]
-		i.ended(x)
+		i.ended(x.Incident)
 	}
+}
+
+// became returns what most of the pods that waited with the verdict have now; nil: none of
+// them waits for the image.
+func (x openIncident) became(waiting []publish.Waiting) (to *report.Conclusion) {
+	count := map[report.Conclusion]int{}
+	for _, w := range waiting {
+		if w.Image == x.Image && (x.pods == nil || x.pods[w.UID]) {
+			count[w.Verdict.Conclusion()]++
+		}
+	}
+	for c, n := range count {
+		if to == nil || n > count[*to] || n == count[*to] && c.String() < to.String() {
+			to = &c
+		}
+	}
+	return to
 }
 
 // list returns the incidents that have ended, the last one first.
@@ -108,11 +131,11 @@ func (i *incidents) restore(past []report.Incident, waiting []report.Diagnosis) 
 		if d.Verdict.Fault == report.FaultNone || d.Announced.IsZero() {
 			continue
 		}
-		from := report.Conclusion{Fault: d.Verdict.Fault, Cause: d.Verdict.Cause}
+		from := d.Verdict.Conclusion()
 		x := report.Incident{Image: d.Image, From: from, Began: d.Announced.Truncate(time.Second), Pods: 1}
 		if d.Pods != nil {
 			x.Pods = d.Pods.Count
 		}
-		i.open[incidentKey{d.Image, from}] = x
+		i.open[incidentKey{d.Image, from}] = openIncident{Incident: x}
 	}
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -48,11 +49,27 @@ func TestIncidents(t *testing.T) {
 		t.Errorf("%d were counted", len(ended))
 	}
 
+	// The pull works, for one pod after another, and nothing has pulled yet.
+	y := newIncidents(func(report.Incident) {})
+	y.update(waits(report.CredentialsRejected, 1, 2, 3), at(0))
+	y.update(slices.Concat(waits(report.CredentialsRejected, 2, 3), waits(report.Recovered, 1)), at(3))
+	y.update(waits(report.Recovered, 1, 2, 3), at(4))
+	y.update(waits(report.Undetermined, 4), at(20))
+	y.update(slices.Concat(waits(report.Undetermined, 4), waits(report.DiskFull, 5)), at(21))
+	y.update(slices.Concat(waits(report.Undetermined, 4, 5)), at(22)) // that verdict is not new
+	want = []report.Incident{
+		{Image: image, From: finding(report.DiskFull), To: next(report.Undetermined), Began: at(21), Ended: at(22), Pods: 1},
+		{Image: image, From: finding(report.CredentialsRejected), To: next(report.Recovered), Began: at(0), Ended: at(4), Pods: 3},
+	}
+	if diff := cmp.Diff(want, y.list()); diff != "" {
+		t.Error(diff)
+	}
+
 	// Another agent continues what was open.
 	x.update(waits(report.TagNotFound, 5), at(90))
 	waiting := waits(report.TagNotFound, 5)[0].Diagnosis
 	waiting.Announced = at(90)
-	y := newIncidents(func(report.Incident) {})
+	y = newIncidents(func(report.Incident) {})
 	y.restore(x.list(), []report.Diagnosis{waiting})
 	y.update(waits(report.TagNotFound, 5), at(95))
 	y.update(nil, at(100))

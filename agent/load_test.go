@@ -20,6 +20,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -295,7 +296,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("the lone pod waits for %d examinations of others, %d are left", l.lone, l.left)
 	}
 	const perExamination = 10
-	if limit := (burstSeconds + 1) * 4 * perExamination; l.most > limit {
+	if limit := (turns.BurstSeconds + 1) * 4 * perExamination; l.most > limit {
 		t.Errorf("%d requests in a second to one registry, want at most %d", l.most, limit)
 	}
 	if l.each > perExamination {

@@ -281,6 +281,7 @@ func TestManifests(t *testing.T) {
 	t.Run("Events that the policy refuses", func(t *testing.T) { c.refusesEvents(t, a, b) })
 	t.Run("a token without a node", func(t *testing.T) { c.refusesNoNode(t, a) })
 	t.Run("a long name", func(t *testing.T) { c.longName(t) })
+	t.Run("a node named fleet", func(t *testing.T) { c.namedFleet(t) })
 	t.Run("secrets of named namespaces", func(t *testing.T) { c.namedNamespaces(t, a, dir) })
 	t.Run("scrapers", func(t *testing.T) { c.scrapers(t, a, dir) })
 	t.Run("secrets of all namespaces", func(t *testing.T) { c.allSecrets(t, a) })
@@ -570,6 +571,13 @@ func (c *installed) longName(t *testing.T) {
 	h.allowed("named by the UID", http.MethodPatch, h.applyPath("pullprobe-"+string(h.uid)), h.own())
 	h.allowed("an Event", http.MethodPost, "/api/v1/namespaces/shop/events", h.event("long", "Pod", "shop"))
 	h.byPolicy("another's UID", http.MethodPatch, h.applyPath("pullprobe-0000"), with(h.own(), "pullprobe-0000", "metadata", "name"), "writes the ConfigMap pullprobe-"+string(h.uid))
+}
+
+// namedFleet checks that the agent of a node named "fleet" does not write the fleet's ConfigMap.
+func (c *installed) namedFleet(t *testing.T) {
+	h := c.in(t).on("fleet")
+	h.allowed("its report", http.MethodPatch, h.applyPath("pullprobe--fleet"), h.own())
+	h.byPolicy("the fleet's", http.MethodPatch, h.applyPath(report.FleetName), with(h.own(), report.FleetName, "metadata", "name"), "writes the ConfigMap pullprobe--fleet")
 }
 
 func (c *installed) namedNamespaces(t *testing.T, a *agentUser, dir string) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pullprobe/pullprobe/agent/config"
@@ -25,6 +26,8 @@ type nodeState struct {
 	mu             sync.Mutex
 	runtime, disk  report.Check
 	bytesPerSecond int64 // of the last test pull; 0: not known
+
+	kubeletMinor atomic.Int32 // 33 of Kubernetes 1.33; 0: not known
 }
 
 // newNodeState returns the node's state before its first check.

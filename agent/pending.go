@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/cri"
 )
 
@@ -36,7 +37,7 @@ func (f *imageFinder) pending(ctx context.Context, p pods.Pod, now time.Time) (o
 			}
 			var retryAt time.Time
 			found, retryAt = f.needsExamination(ctx, p, &w, now)
-			requeueAt = earliest(requeueAt, retryAt)
+			requeueAt = turns.Earliest(requeueAt, retryAt)
 			if !found {
 				continue
 			}

@@ -35,7 +35,7 @@ func whyNotReachable(sweep *report.Sweep, host string) string {
 		return "not checked yet"
 	}
 	at := slices.IndexFunc(sweep.Registries, func(r report.Registry) bool {
-		return r.Host == host || host == "docker.io" && r.Host == "registry-1.docker.io"
+		return report.Serves(r.Host, host)
 	})
 	if at < 0 {
 		return "not checked yet"

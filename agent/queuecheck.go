@@ -9,6 +9,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // queueCheck returns which other pods of this node wait for an image. Kubelets pull one
@@ -34,7 +35,7 @@ func queueCheck(w pods.PendingImage, others []result) report.Check {
 	if first.failing {
 		c.Evidence[report.KeyAheadState] = "failing"
 	}
-	c.Summary = first.Pod + " has waited for " + first.image + " since " + report.Time(first.since)
+	c.Summary = first.Pod + " has waited for " + first.image + " since " + readable.Time(first.since)
 	if hangs(first.Checks) {
 		c.Evidence[report.KeyAheadHangs] = report.True
 		c.Summary += ", and pulling that hangs"

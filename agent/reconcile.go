@@ -9,6 +9,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/examine"
 )
 
@@ -69,17 +70,9 @@ type reconcileResult struct {
 
 // add merges what is left to do for one image.
 func (r *reconcileResult) add(image reconcileResult) {
-	r.requeueAt = earliest(r.requeueAt, image.requeueAt)
+	r.requeueAt = turns.Earliest(r.requeueAt, image.requeueAt)
 	r.inFlight = r.inFlight || image.inFlight
 	r.keys = append(r.keys, image.keys...)
-}
-
-// earliest returns the earlier of two times; a zero time does not count.
-func earliest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }
 
 // reconcile brings the diagnoses of one pod up to date. It starts the examinations
@@ -103,7 +96,7 @@ func (r *reconciler) reconcile(ctx context.Context, uid types.UID) (complete boo
 	now := time.Now()
 	var left reconcileResult
 	waiting, requeueAt := r.images.pending(ctx, p, now)
-	left.requeueAt = earliest(p.NextOverdue(now), requeueAt)
+	left.requeueAt = turns.Earliest(p.NextOverdue(now), requeueAt)
 	r.recorder.dropOld(p, waiting)
 	r.announcer.reconciled(p, waiting, now)
 	images := waiting
@@ -163,7 +156,7 @@ func (r *reconciler) reconcileImage(ctx context.Context, p pods.Pod, w pods.Pend
 	}
 	left.inFlight = !x.Final
 	if x.Final {
-		left.requeueAt = earliest(left.requeueAt, due)
+		left.requeueAt = turns.Earliest(left.requeueAt, due)
 	}
 	r.recorder.record(i, x)
 	return left

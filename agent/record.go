@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/diagnosis"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // recorder makes the diagnoses of the pods and passes them on: to the report, an Event,
@@ -48,11 +51,22 @@ type podImage struct {
 	exists bool   // there is one
 }
 
+// presentRefusedSince is the first minor version of a kubelet that refuses an image on the
+// node to pods without credentials for it (KubeletEnsureSecretPulledImages; a gate that is
+// off in 1.33 and 1.34).
+const presentRefusedSince = 35
+
 // newPodImage collects what is known of one image of a pod before it is examined.
 func (r *recorder) newPodImage(p pods.Pod, w pods.PendingImage, request probeRequest) podImage {
 	i := podImage{pod: p, image: w, request: request, check: pods.Check(p, w, r.node)}
+	if minor := r.state.kubeletMinor.Load(); minor > 0 && minor < presentRefusedSince {
+		i.check.Evidence[report.KeyKubelet] = fmt.Sprintf("1.%d", minor)
+	}
 	if w.Failing {
 		addSecretOfOthers(&i.check, p, w.Image, r.pods.All())
+	}
+	if (w.Failing || w.Creating) && p.VolumeOf(w) == "" {
+		addNewerImage(&i.check, p, w.Container, r.pods.All())
 	}
 	i.old, i.exists = r.results.get(p.UID, w.Container, w.Image)
 	i.cause = i.check.Cause
@@ -70,7 +84,7 @@ func (r *recorder) recordOver(p pods.Pod, request probeRequest) {
 		return
 	}
 	r.results.forget(p.UID) // what the pod did before
-	unexamined := examine.Result{Final: true, Redactor: report.NewRedactor()}
+	unexamined := examine.Result{Final: true, Redactor: redact.New()}
 	r.record(r.newPodImage(p, images[0], request), examination{Result: unexamined, began: request.at, ended: request.at})
 }
 
@@ -83,13 +97,16 @@ func (r *recorder) record(i podImage, x examination) {
 		queue = queueCheck(i.image, r.results.others(i.pod.UID, i.image.Image))
 		podChecks = append(podChecks, queue)
 	}
-	others, opinion := r.others.Checks(failingHosts(x.Checks), time.Now())
+	newer, fixed := i.check.Evidence[report.KeyNewerImage], i.fixedFault(x)
+	fixed.add(&podChecks[0], i.image)
+	others, opinion := r.others.Checks(failingHosts(x.Checks), i.image.Image, time.Now())
 	if i.exists && i.old.key == i.key && i.old.began.Equal(x.began) && i.old.final == x.Final &&
-		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion {
+		i.old.Asked == i.pod.Request && i.old.queue.Summary == queue.Summary && i.old.opinion == opinion &&
+		i.old.newerImage == newer && i.old.fixed == fixed {
 		return
 	}
 	r.state.measure(x.Checks)
-	checks := append(withPodChecks(x.judged(i.image.Failing), podChecks...), x.Redactor.Checks(others)...)
+	checks := append(withPodChecks(x.judged(i.image.Failing), podChecks...), report.RedactedChecks(x.Redactor, others)...)
 	d := report.Diagnosis{
 		Image:     i.image.Image,
 		Pod:       i.pod.String(),
@@ -122,6 +139,8 @@ func (r *recorder) record(i podImage, x examination) {
 		final:        x.Final,
 		queue:        queue,
 		opinion:      opinion,
+		newerImage:   newer,
+		fixed:        fixed,
 	})
 	runtime := report.Find(checks, report.IDRuntime)
 	if runtime.Outcome != report.Unknown && x.Final && (!i.exists || x.began.After(i.old.began)) {
@@ -134,6 +153,49 @@ func (r *recorder) record(i podImage, x examination) {
 	}
 	if x.Final {
 		r.sweeper.LearnFrom(checks)
+	}
+}
+
+// fixedFault returns the fault that the kubelet's last failure is about, if the checks found
+// it too, and an examination has begun since that may not find it any more. A later failure
+// of the kubelet is about something else.
+func (i podImage) fixedFault(x examination) fixedFault {
+	fixed := i.old.fixed
+	if found := agreedFault(i.old.Diagnosis); found.cause != "" {
+		fixed = found
+		fixed.since = x.began
+	}
+	if !i.image.Failing || fixed.cause == "" || !i.image.FailedAt.Before(fixed.since) ||
+		report.Find(x.Checks, fixed.check).Outcome == report.Fail {
+		return fixedFault{}
+	}
+	return fixed
+}
+
+// agreedFault returns the fault on which the kubelet's message and a failed check of a
+// diagnosis agree; zero: they do not.
+func agreedFault(d report.Diagnosis) fixedFault {
+	v := d.Verdict
+	if v.Fault == report.FaultNone || v.Cause == report.Undetermined || !slices.Contains(v.Because, report.IDPod) {
+		return fixedFault{}
+	}
+	for _, id := range v.Because {
+		if id != report.IDPod && id != report.IDPull && report.Find(d.Checks, id).Outcome == report.Fail {
+			return fixedFault{cause: v.Cause, check: id}
+		}
+	}
+	return fixedFault{}
+}
+
+// add adds the fault to the check of the pod, with when the kubelet pulls next.
+func (f fixedFault) add(c *report.Check, w pods.PendingImage) {
+	if f.cause == "" {
+		return
+	}
+	c.Evidence = maps.Clone(c.Evidence)
+	c.Evidence[report.KeyEarlierCause] = string(f.cause)
+	if next := w.NextPull(); !next.IsZero() {
+		c.Evidence[report.KeyNextPull] = next.UTC().Format(time.RFC3339)
 	}
 }
 

@@ -25,6 +25,15 @@ type result struct {
 	final            bool         // the examination has ended
 	queue            report.Check // zero: no other pull is known to come first
 	opinion          string       // what other nodes see of its failing hosts
+	newerImage       string       // of a newer pod of the same owner
+	fixed            fixedFault   // zero: the kubelet's last failure is not known to be out of date
+}
+
+// fixedFault is what kubelet and checks agreed on before the checks passed.
+type fixedFault struct {
+	cause report.Cause
+	check string    // the id of the check that found it
+	since time.Time // when the checks began that did not find it any more
 }
 
 // results holds the current diagnoses of this node.
@@ -134,14 +143,16 @@ func (r *results) podsBehindPulls() []types.UID {
 	return out
 }
 
-// about returns the pods whose diagnosis has a failed check of one of these hosts.
-func (r *results) about(hosts []string) []types.UID {
+// about returns the pods whose diagnosis is about one of these images, or has a failed check
+// of one of these hosts.
+func (r *results) about(hosts, images []string) []types.UID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []types.UID
 	for uid, byImage := range r.byPod {
 		for _, res := range byImage {
-			if slices.ContainsFunc(failingHosts(res.Checks), func(h string) bool { return slices.Contains(hosts, h) }) {
+			ofHost := slices.ContainsFunc(failingHosts(res.Checks), func(h string) bool { return slices.Contains(hosts, h) })
+			if ofHost || slices.Contains(images, res.image) {
 				out = append(out, uid)
 				break
 			}

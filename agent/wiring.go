@@ -16,6 +16,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/preflight"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
@@ -95,7 +96,7 @@ func newSweeper(s shared, node *examine.NodeReader, others func() *opinions.Stor
 		Settings:   s.live.Get,
 		Log:        s.log,
 		Opinions: func(host string) []report.Check {
-			checks, _ := others().Checks([]string{host}, time.Now())
+			checks, _ := others().Checks([]string{host}, "", time.Now())
 			return checks
 		},
 		OnSweep: func(r report.Sweep, awaited bool) {
@@ -118,11 +119,11 @@ func newSweeper(s shared, node *examine.NodeReader, others func() *opinions.Stor
 func newOpinions(s shared, sweeper *sweep.Sweeper, checker *preflight.Checker) *opinions.Store {
 	return opinions.New(opinions.Config{
 		Log: s.log,
-		OnOpinions: func(hosts []string) {
-			for _, uid := range s.results.about(hosts) {
+		OnOpinions: func(hosts, images []string) {
+			for _, uid := range s.results.about(hosts, images) {
 				s.enqueue(uid)
 			}
-			if s.live.Get().SweepInterval > 0 {
+			if len(hosts) > 0 && s.live.Get().SweepInterval > 0 {
 				sweeper.SweepSoon() // the state of these hosts depends on it
 			}
 		},
@@ -132,7 +133,7 @@ func newOpinions(s shared, sweeper *sweep.Sweeper, checker *preflight.Checker) *
 }
 
 // newPreflight builds what checks images of pods that may run here later.
-func newPreflight(s shared, e *examine.Examiner, l *limiter, others func() *opinions.Store) *preflight.Checker {
+func newPreflight(s shared, e *examine.Examiner, l *turns.Limiter, others func() *opinions.Store) *preflight.Checker {
 	secrets, accounts := secretReader{s.kube}, accountReader{s.kube, s.opts.NodeName}
 	return preflight.New(preflight.Config{
 		Node: s.opts.NodeName, Log: s.log, Pod: s.kube.Pod, Estimate: s.state.estimate, Emit: s.publisher.EnqueueEvent,
@@ -143,11 +144,11 @@ func newPreflight(s shared, e *examine.Examiner, l *limiter, others func() *opin
 			return subject
 		},
 		Acquire: func(ctx context.Context, namespace, registry string) (func(), bool) {
-			w := newWaiter(namespace, registry, true)
-			return func() { l.release(w) }, l.acquire(ctx, w)
+			w := turns.NewWaiter(namespace, registry, true)
+			return func() { l.Release(w) }, l.Acquire(ctx, w)
 		},
-		Others: func(checks []report.Check) []report.Check {
-			found, _ := others().Checks(failingHosts(checks), time.Now())
+		Others: func(checks []report.Check, image string) []report.Check {
+			found, _ := others().Checks(failingHosts(checks), image, time.Now())
 			return found
 		},
 	})

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Result is what an error message means.
@@ -157,7 +158,7 @@ func classifyVerifier(text string) (Result, bool) {
 			Candidates: Merge(nil, could),
 			Step:       v.step,
 			Host:       s.host,
-			Clause:     report.Clean(WithoutSecrets(reason), MaxClause),
+			Clause:     readable.Clean(WithoutSecrets(reason), MaxClause),
 		}, true
 	}
 	return Result{}, false
@@ -170,7 +171,7 @@ func lastClauses(clauses []string, i int) string {
 	for i < len(clauses)-1 && len(text(i)) > MaxClause {
 		i++
 	}
-	return report.Clean(text(i), MaxClause)
+	return readable.Clean(text(i), MaxClause)
 }
 
 // quotedName matches quoted images, references and URLs. They are masked before
@@ -191,7 +192,7 @@ func clauseText(clauses []string, i int) string {
 	if from == i && i > 0 && len(clauses[i]) < short && len(WithoutSecrets(clauses[i-1])) < MaxClause-short-len(": ") {
 		from = i - 1
 	}
-	return report.Clean(WithoutSecrets(strings.Join(clauses[from:i+1], ": ")), MaxClause)
+	return readable.Clean(WithoutSecrets(strings.Join(clauses[from:i+1], ": ")), MaxClause)
 }
 
 var operation = regexp.MustCompile(`(?i)^(dial|read|write|lookup|remote error|tls|x509|net/http|proxyconnect|http)\b`)

@@ -37,6 +37,8 @@ func TestRead(t *testing.T) {
 		{`failed to pull image "registry.lab/app:1": could not fetch content descriptor sha256:0123 (application/vnd.acme.bundle.v1+json) from remote: not found`, Undetermined, UnsupportedManifest},
 		{`failed to pull image "registry.lab/app:1": could not fetch content descriptor sha256:0123 (application/vnd.oci.image.layer.v1.tar+gzip) from remote: not found`, LayerCorrupt, MirrorFaulty},
 		{`failed to pull image "registry.lab/app:1": short read: expected 285 bytes but got 284: unexpected EOF`, ConnectionReset, LayerCorrupt},
+		{`failed to pull and unpack image "registry.lab/app:1": failed to resolve reference "registry.lab/app:1": failed to do request: Head "https://registry.lab/v2/app/manifests/1": dial tcp: address registry.lab: no suitable address found`, HostNotFound, ResolverFailed}, // glibc, nsswitch.conf without dns
+		{`failed to pull and unpack image "registry.lab/app:1": failed to read expected number of bytes: unexpected EOF`, ConnectionReset, LayerCorrupt},                                                                                                                          // before 2.1
 		{localPull + `registry.lab/app:1: not found`, TagNotFound, AccessDeniedOrMissing},
 		// What the runtime's own stores lack ends in the same words (containerd's
 		// snapshots/storage, core/content and core/leases, with its errdefs class).

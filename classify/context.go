@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // messageContext is what the rest of the message tells about the deciding clause: the
@@ -98,7 +99,7 @@ func contextOf(text string) messageContext {
 		limited:   has("retry-after: ") && has("allowed: "),
 		copying: has(
 			"failed to copy", "httpreadseeker", "httpreaderseeker", "pulling image configuration", "reading blob",
-			"fetching blob", "short read: expected", "read past expected size",
+			"fetching blob", "short read: expected", "failed to read expected number of bytes", "read past expected size",
 		),
 		sandbox: has("failed to get sandbox image") ||
 			has("failedcreatepodsandbox", "failed to create pod sandbox", "creating pod sandbox", "runpodsandbox") &&
@@ -142,7 +143,7 @@ func (s *messageContext) addHost(text string) {
 	if m := imageHostIn.FindAllStringSubmatch(text, -1); m != nil && s.host == "" {
 		s.host = m[len(m)-1][1]
 	}
-	s.host = report.Clean(s.host, 253+len(":65535"))
+	s.host = readable.Clean(s.host, 253+len(":65535"))
 }
 
 func addrPort(s string) string {

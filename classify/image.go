@@ -6,7 +6,7 @@ import (
 
 	"github.com/distribution/reference"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Image is the image that a message names.
@@ -48,7 +48,7 @@ func imageIn(text string) Image {
 		}
 	}
 	if m := manifestURL.FindStringSubmatch(text); m != nil && m[4] == "" {
-		return Image{Registry: report.Clean(m[1], 260), Repository: report.Clean(m[2], 255), Reference: report.Clean(m[3], 200)}
+		return Image{Registry: readable.Clean(m[1], 260), Repository: readable.Clean(m[2], 255), Reference: readable.Clean(m[3], 200)}
 	}
 	return Image{}
 }

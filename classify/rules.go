@@ -212,7 +212,8 @@ var specificRules = []rule{
 	{phrases: []string{"proxy authentication required"}, meaning: always(report.ProxyDenied)},
 
 	// Names. A failure under "lookup" is the resolver's, whatever the request.
-	{phrases: []string{"no such host"}, meaning: func(s messageContext, _ string) []report.Cause {
+	// "no suitable address found": what the resolver returns has no address (net, errNoSuitableAddress).
+	{phrases: []string{"no such host", "no suitable address found"}, meaning: func(s messageContext, _ string) []report.Cause {
 		switch {
 		case s.proxy:
 			return causes{report.ProxyUnreachable, report.HostNotFound, report.ResolverFailed}

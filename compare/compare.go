@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // ruleSet is everything that decides, in tables.
@@ -176,7 +177,11 @@ func (c *comparison) hostFinding(g *group, s sorted) draft {
 			f.Rivals = append(f.Rivals, clean(rival))
 		}
 		if d.question != "" && len(f.WouldDecide) < maxQuestions {
-			f.WouldDecide = append(f.WouldDecide, strings.ReplaceAll(d.question, "{host}", g.name))
+			question := d.question
+			if strings.HasPrefix(question, "check {host} from ") {
+				question += ":\n" + checkCommand(v.cause, "{host}")
+			}
+			f.WouldDecide = append(f.WouldDecide, strings.ReplaceAll(question, "{host}", g.name))
 		}
 	}
 	return f
@@ -199,7 +204,7 @@ const otherwise = "otherwise"
 func (g *group) finding(about string, v verdict, s sorted) draft {
 	f := draft{group: g, Finding: Finding{
 		Rule: v.rule, About: about, Name: clean(g.name), Fault: v.fault, Cause: v.cause, Confidence: report.Likely,
-		Summary: report.Clean(g.name+": "+v.headline, maxText),
+		Summary: readable.Clean(g.name+": "+v.headline, maxText),
 		Failing: namesOf(g.failing), How: causesOf(g.failing), Through: namesOf(g.through),
 		WouldDecide: v.wouldDecide,
 	}}

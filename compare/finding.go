@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Schema is the version of the JSON that [Result] marshals to.
@@ -156,4 +157,4 @@ func sortFindings(list []draft) {
 }
 
 // clean returns foreign text as a short line.
-func clean(s string) string { return report.Clean(s, 120) }
+func clean(s string) string { return readable.Clean(s, 120) }

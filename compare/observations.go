@@ -20,6 +20,9 @@ type Input struct {
 	Now    time.Time
 	MaxAge time.Duration // an older observation does not count, unless the node's facts say more, up to [maxFresh]
 	Nodes  []Node        // those that exist; what others report is not here
+	// Asked has, by host, the nodes that were asked to check it because others fail. They did not
+	// fail when they were chosen, so they are a sample of those that may get through.
+	Asked map[string]map[string]bool
 }
 
 // observation is how one node saw one host, or one image.
@@ -166,6 +169,7 @@ type group struct {
 	others  []*observation           // fail in another way
 	earlier []*observation           // got through before these began to fail, and have not checked since
 	later   []*observation           // got through only after these checked last
+	sample  int                      // of those that fail were asked to check
 	skewed  map[string]time.Duration // by node: how far its clock is wrong
 }
 
@@ -180,6 +184,9 @@ func (c *comparison) groups(name string, s sorted) []*group {
 			out = append(out, byClass[k])
 		}
 		byClass[k].failing = append(byClass[k].failing, o)
+		if c.Asked[name][o.node.Name] {
+			byClass[k].sample++
+		}
 	}
 	for k, g := range byClass {
 		for _, o := range s.bad {

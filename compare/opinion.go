@@ -22,16 +22,25 @@ type Request struct {
 // Opinion is what the other nodes see. It has evidence and no verdict: that is for the node
 // that asks.
 type Opinion struct {
-	Host      string        `json:"host"`
-	Asked     int           `json:"asked"`               // other nodes with an observation that counts
-	Reached   int           `json:"reached"`             // of these
-	Failed    int           `json:"failed"`              // of these
-	How       []Count       `json:"how,omitempty"`       // with what those fail
-	Which     Names         `json:"which"`               // that get through
-	Failing   Names         `json:"failing"`             // that do not
-	SetsApart []Share       `json:"setsApart,omitempty"` // what those that fail as this node does have, it included, and no other
-	Neither   []Aside       `json:"neither,omitempty"`   // whose observation does not count, and why
-	Age       report.Millis `json:"ageMs"`               // of the oldest observation that counts
+	Host      string  `json:"host"`
+	Asked     int     `json:"asked"`               // other nodes with an observation that counts
+	Reached   int     `json:"reached"`             // of these
+	Failed    int     `json:"failed"`              // of these
+	How       []Count `json:"how,omitempty"`       // with what those fail
+	Which     Names   `json:"which"`               // that get through
+	Failing   Names   `json:"failing"`             // that do not
+	SetsApart []Share `json:"setsApart,omitempty"` // what those that fail as this node does have, it included, and no other
+	Neither   []Aside `json:"neither,omitempty"`   // whose observation does not count, and why
+	// Rivals are what else would seem the same where no node gets through, or [None]; empty if
+	// that is not known.
+	Rivals []string `json:"rivals,omitempty"`
+	// SeesAnother are the traits ([TraitCertificate], [TraitIssuer]) in which what the node that asks
+	// sees differs from what those that get through agree on.
+	SeesAnother []string `json:"seesAnother,omitempty"`
+	// Again is from when on the node that asks should check once more: others got through only
+	// after it did, so that it may be through as well by now. It is zero if that is not needed.
+	Again time.Time     `json:"again,omitzero"`
+	Age   report.Millis `json:"ageMs"` // of the oldest observation that counts
 }
 
 // SecondOpinions returns, for each request, what nodes other than the one that asks see of
@@ -86,7 +95,65 @@ func (c *comparison) opinion(r Request, s sorted) Opinion {
 	for _, o := range slices.Concat(g.through, s.bad) {
 		out.Age = max(out.Age, report.Millis(c.Now.Sub(o.checked)))
 	}
+	if out.Reached == 0 && out.Failed >= minOthers {
+		out.Rivals = c.rivals(g, s)
+	}
+	out.SeesAnother = g.seesAnother()
+	out.Again = c.again(r, g.through)
 	return out
+}
+
+// None is the only rival where there are none.
+const None = none
+
+// rivals returns what else would seem the same where no node gets through.
+func (c *comparison) rivals(g *group, s sorted) []string {
+	f := c.hostFinding(g, s)
+	if len(f.Rivals)+len(f.WouldDecide) == 0 {
+		return []string{None}
+	}
+	return f.Rivals
+}
+
+// seesAnother returns the traits in which what the failing nodes see differs from what those that
+// get through agree on.
+func (g *group) seesAnother() []string {
+	var out []string
+	if len(g.through) < minOthers {
+		return nil
+	}
+	for _, t := range []trait{{TraitCertificate, certificateOf}, {TraitIssuer, issuerOf}} {
+		theirs := union(t.of, g.through)
+		if agree(t.of, g.through) && g.all(func(o *observation) bool { return disjoint(t.of(o), theirs) }) {
+			out = append(out, t.name)
+		}
+	}
+	return out
+}
+
+// again returns from when on the node that asks should check once more: since enough others
+// get through, if it has not checked since.
+func (c *comparison) again(r Request, through []*observation) time.Time {
+	i := slices.IndexFunc(c.Nodes, func(n Node) bool { return n.Name == r.Node })
+	if i < 0 || c.Nodes[i].Facts == nil {
+		return time.Time{}
+	}
+	h, ok := c.Nodes[i].Facts.Host(r.Host)
+	if !ok || !h.State.Bad() {
+		return time.Time{}
+	}
+	own := observe(&c.Nodes[i], h, c.skewed[r.Node])
+	var since []time.Time
+	for _, o := range through {
+		if o.since.After(own.checked) {
+			since = append(since, o.since)
+		}
+	}
+	if len(since) == 0 || len(through)-len(since) >= minOthers {
+		return time.Time{}
+	}
+	slices.SortFunc(since, time.Time.Compare)
+	return since[min(len(since), minOthers)-1]
 }
 
 // asker returns the observation of the node that asks. It is not in its facts if the host is

@@ -3,12 +3,14 @@ package compare_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	. "github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 func TestSecondOpinions(t *testing.T) {
@@ -26,7 +28,59 @@ func TestSecondOpinions(t *testing.T) {
 		},
 		{
 			"all fail", []Node{node("a", down(timeout)), node("b", down(timeout)), node("c", down(report.ConnectionRefused))},
+			0, "2 asked, 0 reached, 2 failed, oldest 5 s; or else none",
+		},
+		{
+			"all fail behind one egress",
+			[]Node{node("a", down(timeout), trait(TraitEgress, "192.0.2.1")), node("b", down(timeout), trait(TraitEgress, "192.0.2.1")), node("c", down(timeout), trait(TraitEgress, "192.0.2.1"))},
+			0, "2 asked, 0 reached, 2 failed, oldest 5 s; or else all of them have the same egress: 192.0.2.1",
+		},
+		{
+			"all fail by one resolver",
+			[]Node{
+				node("a", down(report.HostNotFound), resolver("10.0.0.2")), node("b", down(report.HostNotFound), resolver("10.0.0.2")),
+				node("c", down(report.HostNotFound), resolver("10.0.0.2")),
+			},
+			0, "2 asked, 0 reached, 2 failed, oldest 5 s; or else all of them have the same resolver: 10.0.0.2",
+		},
+		{
+			"all fail, one of them in another way",
+			[]Node{node("a", down(timeout)), node("b", down(timeout)), node("c", down(report.CertificateExpired))},
 			0, "2 asked, 0 reached, 2 failed, oldest 5 s",
+		},
+		{
+			"others agree on another certificate",
+			[]Node{
+				node("a", down(report.CertificateUntrusted, shows("1111", "aaaa"))),
+				node("b", up(shows("2222", "bbbb"))), node("c", up(shows("2222", "bbbb"))),
+			},
+			0, "2 asked, 2 reached, 0 failed, oldest 10 s; sees another certificate, issuer",
+		},
+		{
+			"others have a renewed certificate",
+			[]Node{
+				node("a", down(report.CertificateUntrusted, shows("1111", "bbbb"))),
+				node("b", up(shows("2222", "bbbb"))), node("c", up(shows("2222", "bbbb"))),
+			},
+			0, "2 asked, 2 reached, 0 failed, oldest 10 s; sees another certificate",
+		},
+		{
+			"others each see their own certificate",
+			[]Node{
+				node("a", down(report.CertificateUntrusted, shows("1111", "aaaa"))),
+				node("b", up(shows("2222", "bbbb"))), node("c", up(shows("3333", "cccc"))),
+			},
+			0, "2 asked, 2 reached, 0 failed, oldest 10 s",
+		},
+		{
+			"others got through only after it checked",
+			[]Node{node("a", down(timeout, times(60, 30))), node("b", up(times(20, 2))), node("c", up(times(8, 2))), node("d", up(times(4, 2)))},
+			0, "3 asked, 3 reached, 0 failed, oldest 2 s; again since 8 s",
+		},
+		{
+			"two others got through before it checked, and one after",
+			[]Node{node("a", down(timeout, times(60, 30))), node("b", up(times(90, 2))), node("c", up(times(90, 2))), node("d", up(times(4, 2)))},
+			0, "3 asked, 3 reached, 0 failed, oldest 2 s",
 		},
 		{
 			"what sets the failing nodes apart",
@@ -61,14 +115,23 @@ func TestSecondOpinions(t *testing.T) {
 		{"the one that asks is not known", []Node{node("b", up(times(3600, 2)))}, 5, "1 asked, 1 reached, 0 failed, oldest 2 s"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := Request{Node: "a", Host: reg, Cause: timeout}
+			r := Request{Node: "a", Host: reg}
 			if tt.since > 0 {
-				r.Since = now.Add(-time.Duration(tt.since) * time.Second)
+				r.Cause, r.Since = timeout, now.Add(-time.Duration(tt.since)*time.Second)
 			}
 			o := SecondOpinions(Input{Now: now, MaxAge: maxAge, Nodes: tt.nodes}, r)[0]
-			got := fmt.Sprintf("%d asked, %d reached, %d failed, oldest %s", o.Asked, o.Reached, o.Failed, report.Duration(time.Duration(o.Age)))
+			got := fmt.Sprintf("%d asked, %d reached, %d failed, oldest %s", o.Asked, o.Reached, o.Failed, readable.Duration(time.Duration(o.Age)))
 			for _, s := range o.SetsApart {
 				got += "; apart by " + s.Trait
+			}
+			for _, rival := range o.Rivals {
+				got += "; or else " + rival
+			}
+			if len(o.SeesAnother) > 0 {
+				got += "; sees another " + strings.Join(o.SeesAnother, ", ")
+			}
+			if !o.Again.IsZero() {
+				got += "; again since " + readable.Duration(now.Sub(o.Again))
 			}
 			for _, a := range o.Neither {
 				got += fmt.Sprintf("; %d %s", a.Count, a.Rule)

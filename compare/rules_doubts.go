@@ -3,6 +3,7 @@ package compare
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
@@ -22,13 +23,14 @@ type doubt struct {
 const minOthers = 2
 
 func allDoubts() []doubt {
-	all := func(g *group) bool { return len(g.through) == 0 }
+	// What one node says is its claim: it shares nothing.
+	all := func(g *group) bool { return len(g.through) == 0 && g.counted() > 1 }
 	return []doubt{
 		{"two-others", "fewer than two other nodes have checked", "check {host} from one more node", func(g *group, _ verdict) (string, bool) {
 			if all(g) {
 				return "", len(g.failing) <= minOthers
 			}
-			return "", len(g.through) < minOthers
+			return "", len(g.through) < minOthers && g.counted() > 1
 		}},
 		{"flapping", "the host is reachable by turns", "wait until the state of {host} is stable", func(g *group, _ verdict) (string, bool) {
 			return "", slices.ContainsFunc(g.failing, func(o *observation) bool { return o.host.Flapping })
@@ -83,7 +85,7 @@ func allDoubts() []doubt {
 			off := slices.ContainsFunc(g.failing, func(o *observation) bool {
 				return o.host.Clock != nil && (time.Duration(*o.host.Clock)*time.Second).Abs() >= minSkew
 			})
-			return "the clocks of these nodes and that of the registry differ", all(g) && v.cause == report.CertificateExpired && off
+			return "the clocks of these nodes and that of the registry differ", len(g.through) == 0 && v.cause == report.CertificateExpired && off
 		}},
 		{"same-resolver", "it is not known that both sides use different resolvers", "resolve {host} on both sides", func(
 			g *group, v verdict,
@@ -110,7 +112,7 @@ func aboutCertificate(c report.Cause) bool {
 // shared returns the rival that all these nodes may have one of something.
 func shared(what string, of func(*observation) []string, failing []*observation) string {
 	if values := common(of, failing); len(values) > 0 {
-		return fmt.Sprintf("all of them have the same %s (%s)", what, list(values))
+		return fmt.Sprintf("all of them have the same %s: %s", what, strings.Join(values[:min(len(values), 2)], " and "))
 	}
 	return fmt.Sprintf("they may all have the same %s: no two are known to differ", what)
 }

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -22,6 +23,10 @@ func hostRules() []hostRule { return slices.Concat(rulesWhereSomeFail(), rulesWh
 // the one that is wrong.
 const maxAgainstOne = 4
 
+// enoughAsked is how many nodes that were asked to check a host, and all fail, speak for those that have not
+// checked: if half of all got through, that would be a chance of one in a thousand.
+const enoughAsked = 10
+
 // byCertificate is the id of the rule that has compared the certificates itself.
 const byCertificate = "another-certificate"
 
@@ -32,7 +37,7 @@ func rulesWhereSomeFail() []hostRule {
 		{"one-against-many", "a single node gets through and many do not", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultUndetermined, cause: g.cause(), headline: g.counts(),
-				wouldDecide: []string{"check " + g.name + " from one more node that resembles " + list(namesOf(g.through).First)},
+				wouldDecide: []string{g.checkFrom("one more node that resembles " + list(namesOf(g.through).First))},
 			}, len(g.through) == 1 && len(g.failing)+len(g.others) > maxAgainstOne
 		}},
 		{"their-clock", "they reject a certificate by its dates, and their clocks differ from most", func(g *group) (verdict, bool) {
@@ -86,25 +91,34 @@ func rulesWhereSomeFail() []hostRule {
 // rulesWhereAllFail decide where no node gets through.
 func rulesWhereAllFail() []hostRule {
 	return []hostRule{
-		{"too-few-since", "most nodes got through before, and have not checked since", func(g *group) (verdict, bool) {
+		{"too-few-since", "most nodes got through before and have not checked since, and few were asked to", func(g *group) (verdict, bool) {
 			return verdict{
-				fault: report.FaultUndetermined, cause: g.cause(),
+				fault: g.claim(), cause: g.cause(),
 				headline:    fmt.Sprintf("%s since the failure began; %d got through before it", g.failed(), len(g.earlier)),
-				wouldDecide: []string{"check " + g.name + " from another node: " + list(namesOf(g.earlier).First) + " got through before"},
-			}, len(g.earlier) >= g.counted()
+				wouldDecide: []string{g.checkFrom(list(namesOf(g.earlier).First) + ", where it got through before")},
+			}, len(g.earlier) >= g.counted() && g.sample < enoughAsked
 		}},
-		{"one-node", "a single node has checked", func(g *group) (verdict, bool) {
-			return verdict{
-				fault: report.FaultUndetermined, cause: g.cause(), headline: g.failed() + "; no other node has checked it",
-				wouldDecide: []string{"check " + g.name + " from another node"},
-			}, g.counted() == 1
+		{"one-node", "a single node has checked: its claim", func(g *group) (verdict, bool) {
+			v := verdict{fault: g.claim(), cause: g.cause(), headline: g.failed() + "; no other node has checked it"}
+			if v.fault == report.FaultUndetermined || !g.answered() {
+				v.wouldDecide = []string{g.checkFrom("another node")}
+			}
+			return v, g.counted() == 1
 		}},
 		{"all-differ", "no node gets through, and they fail in different ways", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultUndetermined, cause: g.cause(),
 				headline:    fmt.Sprintf("%s; %d with another cause", g.failed(), len(g.others)),
-				wouldDecide: []string{"check " + g.name + " from outside of the cluster"},
+				wouldDecide: []string{g.checkFrom("outside of the cluster")},
 			}, len(g.others) > 0
+		}},
+		{"public-name-nowhere", "the name of a public registry resolves on no node", func(g *group) (verdict, bool) {
+			host, _, _ := strings.Cut(g.name, ":")
+			return verdict{
+				fault: report.FaultNode, cause: report.HostNotFound,
+				headline:    fmt.Sprintf("the name resolves on none of %d nodes: their resolvers may block it", len(g.failing)),
+				wouldDecide: []string{"resolve " + g.name + " outside of the cluster"},
+			}, g.cause() == report.HostNotFound && report.IsPublicRegistry(host)
 		}},
 		{"name-nowhere", "the name resolves on no node", func(g *group) (verdict, bool) {
 			return verdict{
@@ -127,7 +141,7 @@ func rulesWhereAllFail() []hostRule {
 			either := c == report.ConnectionRefused || c == report.ConnectionTimeout || c == report.ConnectionReset || c == report.TLSHandshakeFailed
 			return verdict{
 				fault: report.FaultNode, cause: c, headline: g.failed() + ": the same fault on every node",
-				wouldDecide: []string{"check " + g.name + " from outside of the cluster"},
+				wouldDecide: []string{g.checkFrom("outside of the cluster")},
 			}, c.DefaultFault() == report.FaultNode && !either
 		}},
 		{"down-for-all", "no node gets a connection to the registry", func(g *group) (verdict, bool) {
@@ -145,6 +159,42 @@ func rulesWhereAllFail() []hostRule {
 			}, true
 		}},
 	}
+}
+
+// claim returns who must act by what a single failing node says, in its verdict on an image or
+// else in its sweep; undetermined if it does not know, or if several fail.
+func (g *group) claim() report.Fault {
+	if len(g.failing) != 1 {
+		return report.FaultUndetermined
+	}
+	o := g.failing[0]
+	for _, i := range o.node.Facts.Images {
+		if i.Host == g.name && i.Cause == o.cause && i.Confidence != report.ConfidenceUndetermined && i.Fault != report.FaultUndetermined {
+			return i.Fault
+		}
+	}
+	if !g.answered() {
+		return report.FaultUndetermined // from where it is not reached, both sides seem the same
+	}
+	return cmp.Or(o.host.Fault, report.FaultUndetermined)
+}
+
+// answered reports whether the failing nodes have seen something of the host: a certificate or
+// an answer.
+func (g *group) answered() bool { return g.cause().Stage() >= report.StageTLS }
+
+// checkFrom asks for a check of the host from somewhere, with the command for it.
+func (g *group) checkFrom(where string) string {
+	return "check " + g.name + " from " + where + ":\n" + checkCommand(g.cause(), g.name)
+}
+
+// checkCommand returns the command that repeats what failed: the name, or the answer.
+func checkCommand(c report.Cause, host string) string {
+	if c.Stage() == report.StageDNS {
+		name, _, _ := strings.Cut(host, ":")
+		return "nslookup " + name
+	}
+	return "curl -sI https://" + host + "/v2/"
 }
 
 // anotherAddress decides about nodes that resolve the name to other addresses. That those

@@ -58,7 +58,7 @@ func mirrorLacksIt(g *group) (verdict, bool) {
 	if len(finders) == 0 || !(notThere(g.cause()) || g.cause() == report.MirrorFaulty) {
 		return verdict{}, false
 	}
-	found := union(func(o *observation) []string { return o.image.Found }, finders)
+	found := union(foundAt, finders)
 	missing := common(func(o *observation) []string { return o.image.Missing }, g.failing)
 	upstream := registryOf(g.name)
 	missing = slices.DeleteFunc(missing, func(h string) bool { return isUpstream(h, upstream) })
@@ -68,11 +68,8 @@ func mirrorLacksIt(g *group) (verdict, bool) {
 	// A tag that was pushed or removed in between seems the same, unless it was seen both
 	// before and after.
 	v := verdict{
-		fault: report.FaultNode, cause: report.MirrorFaulty, sure: len(finders) >= minOthers && g.all(func(bad *observation) bool {
-			before := slices.ContainsFunc(finders, func(o *observation) bool { return !o.checked.After(bad.checked) })
-			after := slices.ContainsFunc(finders, func(o *observation) bool { return !o.checked.Before(bad.checked) })
-			return before && after
-		}),
+		fault: report.FaultNode, cause: report.MirrorFaulty,
+		sure:     len(finders) >= minOthers && g.all(func(bad *observation) bool { return around(bad, finders) }),
 		headline: fmt.Sprintf("%s lacks it (%s); %s has it (%s)", list(missing), g.nodes(), list(found), list(namesOf(finders).First)),
 	}
 	if !v.sure {
@@ -105,17 +102,15 @@ func aboutSecrets(c report.Cause) bool {
 func registryOf(image string) string {
 	first, _, found := strings.Cut(image, "/")
 	if !found || !strings.ContainsAny(first, ".:") && first != "localhost" {
-		return dockerHub
+		return report.DockerHub
 	}
 	return strings.ToLower(first)
 }
 
-const dockerHub = "docker.io"
-
 // isUpstream reports whether a host is the registry itself. Docker Hub answers under
 // another name than images have.
 func isUpstream(host, registry string) bool {
-	return host == registry || registry == dockerHub && (host == "registry-1.docker.io" || host == "index.docker.io")
+	return report.Serves(host, registry) || registry == report.DockerHub && host == "index.docker.io"
 }
 
 // claimed returns who must act by what the nodes say, if they agree.
@@ -130,6 +125,33 @@ func claimed(failing []*observation) report.Fault {
 // imageFindings returns the findings about images that fail on some node. What keeps nodes
 // from a host is in the findings about that host. One node alone has nothing to compare.
 func (c *comparison) imageFindings() []draft {
+	var out []draft
+	for _, s := range c.imageObservations() {
+		for _, g := range c.groups(s.name, s.sorted) {
+			if g.counted()+len(g.earlier)+len(g.later) < minSide {
+				continue
+			}
+			if g.cause() == report.Undetermined && len(g.failing) < minSide {
+				continue // nothing is known of it, perhaps because its pull is still running
+			}
+			// An image is checked when a pod asks for it, not at an interval: there is no
+			// time in which it was bad, only a moment.
+			g.through, g.earlier, g.later = slices.Concat(g.through, g.earlier, g.later), nil, nil
+			out = append(out, c.imageFinding(g, s.sorted))
+		}
+	}
+	return out
+}
+
+// sortedImage are the observations of one image.
+type sortedImage struct {
+	name string
+	sorted
+}
+
+// imageObservations returns the observations of every image, in the order of their names. What keeps
+// nodes from a host is left out.
+func (c *comparison) imageObservations() []sortedImage {
 	all := map[string][]*observation{}
 	for i := range c.Nodes {
 		n := &c.Nodes[i]
@@ -143,18 +165,9 @@ func (c *comparison) imageFindings() []draft {
 			}
 		}
 	}
-	var out []draft
+	var out []sortedImage
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		s := c.sortOut(all[name])
-		for _, g := range c.groups(name, s) {
-			if g.counted()+len(g.earlier)+len(g.later) < minSide {
-				continue
-			}
-			// An image is checked when a pod asks for it, not at an interval: there is no
-			// time in which it was bad, only a moment.
-			g.through, g.earlier, g.later = slices.Concat(g.through, g.earlier, g.later), nil, nil
-			out = append(out, c.imageFinding(g, s))
-		}
+		out = append(out, sortedImage{name, c.sortOut(all[name])})
 	}
 	return out
 }
@@ -167,6 +180,9 @@ func (c *comparison) imageFinding(g *group, s sorted) draft {
 			v.rule = r.id
 			break
 		}
+	}
+	if v.fault == report.FaultUndetermined && len(v.wouldDecide) == 0 {
+		v.wouldDecide = []string{"read the report of " + g.nodes()}
 	}
 	return g.finding(AboutImage, v, s)
 }

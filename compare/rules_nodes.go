@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // nodeRule finds what is wrong with nodes themselves, whatever the host.
@@ -90,7 +91,7 @@ func (c *comparison) observeNode(n *Node) *observation {
 // nodeFinding returns a finding about nodes.
 func nodeFinding(g *group, v verdict, s sorted) draft {
 	f := g.finding(AboutNode, v, s)
-	f.Name, f.Summary = f.Failing.First[0], report.Clean(v.headline, maxText)
+	f.Name, f.Summary = f.Failing.First[0], readable.Clean(v.headline, maxText)
 	return f
 }
 
@@ -121,7 +122,7 @@ func (c *comparison) wrongClocks() []draft {
 			if skew < 0 {
 				word = "behind"
 			}
-			clocks = append(clocks, fmt.Sprintf("the clock of %s is %s %s those of most nodes", clean(n.Name), report.Duration(skew.Abs()), word))
+			clocks = append(clocks, fmt.Sprintf("the clock of %s is %s %s those of most nodes", clean(n.Name), readable.Duration(skew.Abs()), word))
 		default:
 			g.through = append(g.through, o)
 		}

@@ -75,6 +75,8 @@ func times(since, checked int) func(*nodefacts.Host) {
 
 func clock(seconds int) func(*nodefacts.Host) { return func(h *nodefacts.Host) { h.Clock = &seconds } }
 
+func claims(f report.Fault) func(*nodefacts.Host) { return func(h *nodefacts.Host) { h.Fault = f } }
+
 func named(host string) func(*nodefacts.Host) { return func(h *nodefacts.Host) { h.Name = host } }
 
 func flapping(h *nodefacts.Host) { h.Flapping = true }
@@ -297,6 +299,32 @@ func aboutTime() []situation {
 			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{
+			"an expired certificate that one node has seen", []Node{node("a", down(report.CertificateExpired, claims(report.FaultRegistry))), node("b"), node("c")},
+			[]string{"one-node registry.example: registry CertificateExpired likely"},
+		},
+		{
+			"a rate limit that one node has met", []Node{node("a", down(report.RateLimited, claims(report.FaultRegistry))), node("b")},
+			[]string{"one-node registry.example: registry RateLimited likely"},
+		},
+		{
+			"a certificate that one node does not trust; the others got through before", []Node{
+				node("a", down(report.CertificateUntrusted, claims(report.FaultNode))), node("b", up(times(3600, 90))),
+			},
+			[]string{"too-few-since registry.example: node-infrastructure CertificateUntrusted likely"},
+		},
+		{
+			"a host that does not answer the only node that has checked: the claim of the node does not count", []Node{node("a", down(timeout, claims(report.FaultNode))), node("b")},
+			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
+		},
+		{
+			"the verdict of the only node on an image", []Node{
+				node("a", down(timeout), nodefacts.Image{
+					Name: image, Host: reg, Cause: timeout, Fault: report.FaultNode, Confidence: report.Confirmed, Checked: ago(5),
+				}), node("b"),
+			},
+			[]string{"one-node registry.example: node-infrastructure ConnectionTimeout likely"},
+		},
+		{
 			"the only other node is cut off", []Node{node("a", down(timeout)), node("b", down(timeout), cutOff(timeout))},
 			[]string{
 				"reaches-nothing b: node-infrastructure ConnectionTimeout likely",
@@ -384,6 +412,14 @@ func aboutNames() []situation {
 		{
 			"a name that two nodes cannot resolve", many("n", 2, func(n string) Node { return node(n, down(nowhere)) }),
 			[]string{"name-nowhere registry.example: cluster-config HostNotFound likely"},
+		},
+		{
+			"a public registry that no node resolves", many("n", 3, func(n string) Node {
+				h := down(nowhere)
+				h.Name = "registry-1.docker.io"
+				return node(n, h)
+			}),
+			[]string{"public-name-nowhere registry-1.docker.io: node-infrastructure HostNotFound likely"},
 		},
 		{
 			"a name that one resolver alone knows", []Node{node("a", down(nowhere)), node("b", down(nowhere)), node("c", up())},
@@ -540,6 +576,15 @@ func imageSituations() []situation {
 		{
 			"a mirror lacks a tag", []Node{node("a", misses(missing, 30, mirror)), node("b", has(60, reg)), node("c", has(10, reg))},
 			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty confirmed"},
+		},
+		{
+			"a mirror lacks a tag that a node finds whose own pull is still running",
+			[]Node{node("a", misses(missing, 30, mirror)), node("b", func() nodefacts.Image {
+				i := has(60, reg)
+				i.Cause, i.Fault, i.Confidence = report.Undetermined, report.FaultUndetermined, report.ConfidenceUndetermined
+				return i
+			}())},
+			[]string{"mirror-lacks-it " + image + ": node-infrastructure MirrorFaulty likely"},
 		},
 		{
 			"a mirror lacked a tag before it was seen",

@@ -46,11 +46,11 @@ func (f Finding) Text() string {
 }
 
 func (f Finding) write(b *strings.Builder) {
-	sure := ""
-	if f.Confidence != report.ConfidenceUndetermined {
-		sure = " (" + string(f.Confidence) + ")"
+	v := report.Verdict{Fault: f.Fault, Cause: f.Cause, Confidence: f.Confidence}
+	fmt.Fprintf(b, "%s\n  %s\n", v.Title(), f.Summary)
+	if who := v.Who(); who != "" {
+		line(b, "who acts", who)
 	}
-	fmt.Fprintf(b, "%s  %s%s\n  %s\n", f.Fault, f.Cause, sure, f.Summary)
 	if f.Also.Count > 0 {
 		line(b, "also", f.Also.String())
 	}

@@ -36,6 +36,7 @@ const (
 	TraitHostsTOML   = "hosts.toml"
 	TraitAddress     = "address"
 	TraitCertificate = "certificate"
+	TraitIssuer      = "issuer" // of the certificate
 	TraitFamily      = "IP family"
 )
 

@@ -24,10 +24,19 @@ type Kubelet struct {
 	Started time.Time
 	Files   Files
 
+	Minor int // minor version: 33 of Kubernetes 1.33; 0: not known
+
 	// Root is a path of the kubelet's root directory that this process can pass
 	// to a system call. Empty: both have the same root.
 	Root string
 }
+
+// strictSince is the first minor version of a kubelet that rejects unknown and duplicate
+// fields in the configuration of its providers and in their responses (plugin.go, codecs).
+const strictSince = 32
+
+// strict reports whether the kubelet rejects unknown and duplicate fields.
+func (k Kubelet) strict() bool { return k.Minor == 0 || k.Minor >= strictSince }
 
 // The kubelet's flags that decide about credentials.
 const (

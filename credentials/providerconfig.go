@@ -79,7 +79,7 @@ func (k Kubelet) ProviderConfig() ProviderConfig {
 			c.Problem, c.NotPermitted = name+": "+describeFileError(err), errors.Is(err, fs.ErrPermission)
 			return c
 		}
-		list, err := decodeProviders(data)
+		list, err := decodeProviders(data, k.strict())
 		if err != nil {
 			c.Problem = name + ": " + err.Error()
 			return c
@@ -131,14 +131,18 @@ func versions(group string) []string {
 	return []string{group + "/v1", group + "/v1beta1", group + "/v1alpha1"}
 }
 
-// decodeProviders decodes one file strictly: the kubelet rejects unknown and
-// duplicate fields. Its errors quote only kind and apiVersion.
-func decodeProviders(data []byte) ([]Provider, error) {
+// decodeProviders decodes one file, strictly or as kubelets before [strictSince] did. Its
+// errors quote only kind and apiVersion.
+func decodeProviders(data []byte, strictly bool) ([]Provider, error) {
 	var file struct {
 		metav1.TypeMeta
 		Providers []Provider `json:"providers"`
 	}
-	asJSON, err := yaml.YAMLToJSONStrict(data)
+	toJSON := yaml.YAMLToJSON
+	if strictly {
+		toJSON = yaml.YAMLToJSONStrict
+	}
+	asJSON, err := toJSON(data)
 	if isJSON := bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")); err != nil || isJSON && !json.Valid(data) {
 		return nil, errors.New("it is not valid JSON or YAML, or has a duplicate field")
 	}
@@ -150,8 +154,13 @@ func decodeProviders(data []byte) ([]Provider, error) {
 		return nil, fmt.Errorf("its kind is %q, not CredentialProviderConfig", clean(file.Kind))
 	case !slices.Contains(configVersions, file.APIVersion):
 		return nil, fmt.Errorf("its apiVersion is %q, which the kubelet does not support", clean(file.APIVersion))
-	case len(strict) > 0:
+	case len(strict) > 0 && strictly:
 		return nil, errors.New("it has a field that the kubelet does not know")
+	}
+	for i := range file.Providers {
+		if !strictly {
+			file.Providers[i].TokenAttributes = nil // such a kubelet does not know them
+		}
 	}
 	return file.Providers, nil
 }

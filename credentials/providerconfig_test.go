@@ -212,7 +212,7 @@ func FuzzProviderConfig(f *testing.F) {
 	f.Add([]byte(providerYAML))
 	f.Add([]byte(provider("a")))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		list, err := decodeProviders(data)
+		list, err := decodeProviders(data, true)
 		if err == nil {
 			_ = validateProviders(list)
 		}

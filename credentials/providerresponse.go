@@ -12,9 +12,10 @@ import (
 // response is what a provider writes to its standard output.
 type response = credentialproviderv1.CredentialProviderResponse
 
-// decodeResponse decodes the output of a provider as strictly as the kubelet
-// does (plugin.go, ExecPlugin and provide). Its errors quote nothing of it.
-func decodeResponse(data []byte, apiVersion string) (response, *ProviderError) {
+// decodeResponse decodes the output of a provider as the kubelet does (plugin.go,
+// ExecPlugin and provide), strictly or as those before [strictSince] did. Its errors quote
+// nothing of it.
+func decodeResponse(data []byte, apiVersion string, strictly bool) (response, *ProviderError) {
 	var head struct {
 		APIVersion string `json:"apiVersion"`
 	}
@@ -36,7 +37,8 @@ func decodeResponse(data []byte, apiVersion string) (response, *ProviderError) {
 	var r response
 	strict, err := kjson.UnmarshalStrict(data, &r)
 	switch {
-	case err != nil, len(strict) > 0, r.Kind != "CredentialProviderResponse", r.CacheDuration != nil && r.CacheDuration.Duration < 0:
+	case err != nil, len(strict) > 0 && strictly, r.Kind != "CredentialProviderResponse",
+		r.CacheDuration != nil && r.CacheDuration.Duration < 0:
 		return response{}, &ProviderError{Kind: "garbage", Reason: "its output is not a valid CredentialProviderResponse"}
 	case !slices.Contains(cacheKeyTypes, r.CacheKeyType):
 		return response{}, &ProviderError{Kind: "cacheKeyType", Reason: "its cacheKeyType is not Image, Registry or Global"}

@@ -231,7 +231,7 @@ func (r *ProviderRunner) runOnce(ctx context.Context, c ProviderCall, in tokenIn
 	if err != nil {
 		return response{}, waitError(ctx, err, time.Since(began))
 	}
-	resp, failed := decodeResponse(out.buf.Bytes(), p.APIVersion)
+	resp, failed := decodeResponse(out.buf.Bytes(), p.APIVersion, k.strict())
 	if failed != nil {
 		return response{}, failed
 	}

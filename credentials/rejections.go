@@ -7,6 +7,8 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // maxRejections bounds the entries of a RejectionCache. Beyond it, the oldest are
@@ -30,16 +32,27 @@ type RejectionCache struct {
 
 	mu    sync.Mutex
 	salt  [sha256.Size]byte
-	known map[[sha256.Size]byte]rejection
+	known map[[sha256.Size]byte]Rejection
 
 	whole *RejectionCache // of a view
 	since time.Time       // of a view
 }
 
-// rejection is one rejected login.
-type rejection struct {
-	at, until time.Time // until: not sent again before
-	retries   int       // how often it was allowed again since
+// Rejection is one rejected login.
+type Rejection struct {
+	At, Until time.Time // when it was rejected; not sent again before Until
+	Answer    Answer
+
+	retries int // how often it was allowed again since
+}
+
+// Answer is what a server answered to a rejected login.
+type Answer struct {
+	About   string // to which request; empty: the rest is unset
+	Status  int
+	Cause   report.Cause
+	Summary string
+	Facts   map[string]string
 }
 
 // Since returns a view for an examination that was requested at a time. A login that was
@@ -49,10 +62,10 @@ func (r *RejectionCache) Since(at time.Time) *RejectionCache {
 	return &RejectionCache{whole: r, since: at}
 }
 
-// Add records that the host rejected this user name and password.
-func (r *RejectionCache) Add(host, username, password string) {
+// Add records that the host rejected this user name and password, and its answer.
+func (r *RejectionCache) Add(host, username, password string, a Answer) {
 	if r.whole != nil {
-		r.whole.Add(host, username, password)
+		r.whole.Add(host, username, password, a)
 		return
 	}
 	r.mu.Lock()
@@ -60,57 +73,57 @@ func (r *RejectionCache) Add(host, username, password string) {
 	now := time.Now()
 	if r.known == nil {
 		rand.Read(r.salt[:]) // never fails, see crypto/rand
-		r.known = map[[sha256.Size]byte]rejection{}
+		r.known = map[[sha256.Size]byte]Rejection{}
 	}
-	maps.DeleteFunc(r.known, func(_ [sha256.Size]byte, old rejection) bool {
-		return !now.Before(old.until) && now.Sub(old.at) >= retryInterval
+	maps.DeleteFunc(r.known, func(_ [sha256.Size]byte, old Rejection) bool {
+		return !now.Before(old.Until) && now.Sub(old.At) >= retryInterval
 	})
 	for len(r.known) >= maxRejections {
 		oldest, first := [sha256.Size]byte{}, time.Time{}
 		for k, old := range r.known {
-			if first.IsZero() || old.at.Before(first) {
-				oldest, first = k, old.at
+			if first.IsZero() || old.At.Before(first) {
+				oldest, first = k, old.At
 			}
 		}
 		delete(r.known, oldest)
 	}
 	key := r.hash(host, username, password)
 	retries := r.known[key].retries
-	if now.Sub(r.known[key].at) >= retryInterval {
+	if now.Sub(r.known[key].At) >= retryInterval {
 		retries = 0
 	}
-	r.known[key] = rejection{at: now, until: now.Add(r.TTL()), retries: retries}
+	r.known[key] = Rejection{At: now, Until: now.Add(r.TTL()), Answer: a, retries: retries}
 }
 
-// Contains reports whether the host has rejected this user name and password,
-// and until when they are not sent again.
-func (r *RejectionCache) Contains(host, username, password string) (until time.Time, refused bool) {
+// Find returns the host's rejection of this user name and password, if they must not be
+// sent there now.
+func (r *RejectionCache) Find(host, username, password string) (found Rejection, rejected bool) {
 	if r.whole != nil {
-		return r.whole.contains(r.since, host, username, password)
+		return r.whole.find(r.since, host, username, password)
 	}
-	return r.contains(time.Time{}, host, username, password)
+	return r.find(time.Time{}, host, username, password)
 }
 
-// contains is Contains for a view. It forgets a rejection that does not count for it: if
+// find is Find for a view. It forgets a rejection that does not count for it: if
 // the login is rejected again, it is added again.
-func (r *RejectionCache) contains(since time.Time, host, username, password string) (until time.Time, refused bool) {
+func (r *RejectionCache) find(since time.Time, host, username, password string) (Rejection, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known == nil {
-		return time.Time{}, false
+		return Rejection{}, false
 	}
 	key, now := r.hash(host, username, password), time.Now()
 	found := r.known[key]
-	if !now.Before(found.until) {
-		return time.Time{}, false
+	if !now.Before(found.Until) {
+		return Rejection{}, false
 	}
-	if found.at.Before(since) && (found.retries < maxRetries || now.Sub(found.at) >= retryInterval) {
+	if found.At.Before(since) && (found.retries < maxRetries || now.Sub(found.At) >= retryInterval) {
 		found.retries++
-		found.until = time.Time{}
+		found.Until = time.Time{}
 		r.known[key] = found
-		return time.Time{}, false
+		return Rejection{}, false
 	}
-	return found.until, true
+	return found, true
 }
 
 // hash returns a keyed hash of the parts. The length before each part keeps

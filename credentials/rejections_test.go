@@ -10,13 +10,13 @@ func TestRejections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := RejectionCache{TTL: func() time.Duration { return 5 * time.Minute }}
 		rejected := func(host, user, password string) bool {
-			_, ok := r.Contains(host, user, password)
+			_, ok := r.Find(host, user, password)
 			return ok
 		}
 		if rejected("r.example", "u", "p") {
 			t.Error("rejected before any request")
 		}
-		r.Add("r.example", "u", "p")
+		r.Add("r.example", "u", "p", Answer{})
 		for _, other := range [][3]string{
 			{"mirror.example", "u", "p"},
 			{"r.example", "v", "p"},
@@ -36,7 +36,7 @@ func TestRejections(t *testing.T) {
 			t.Error("kept too long")
 		}
 		for i := range 2 * maxRejections {
-			r.Add("r.example", "u", time.Duration(i).String())
+			r.Add("r.example", "u", time.Duration(i).String(), Answer{})
 		}
 		if len(r.known) > maxRejections {
 			t.Errorf("%d entries", len(r.known))
@@ -50,10 +50,10 @@ func TestRejectionsOnRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &RejectionCache{TTL: func() time.Duration { return 15 * time.Minute }}
 		refused := func(r *RejectionCache) bool {
-			_, refused := r.Contains("r.example", "u", "p")
+			_, refused := r.Find("r.example", "u", "p")
 			return refused
 		}
-		r.Add("r.example", "u", "p")
+		r.Add("r.example", "u", "p", Answer{})
 		sent := 0
 		for range 10 {
 			time.Sleep(time.Second)
@@ -62,7 +62,7 @@ func TestRejectionsOnRequest(t *testing.T) {
 				continue
 			}
 			sent++
-			view.Add("r.example", "u", "p")
+			view.Add("r.example", "u", "p", Answer{})
 			if !refused(view) || !refused(r) {
 				t.Fatal("not remembered again")
 			}
@@ -77,7 +77,7 @@ func TestRejectionsOnRequest(t *testing.T) {
 		if refused(r) {
 			t.Error("the old rejection still counts after the login was tried again and not rejected")
 		}
-		r.Add("r.example", "u", "p")
+		r.Add("r.example", "u", "p", Answer{})
 		if !refused(r.Since(time.Now().Add(-time.Second))) {
 			t.Error("a rejection after the request does not count")
 		}

@@ -30,7 +30,8 @@ type Resolution struct {
 // Resolve resolves all sources as the kubelet does (pkg/kubelet/images,
 // makeLookupPullCredentialsFunc): the pod's secrets together, then the node's
 // docker config file, then its credential providers together. In each of the
-// three the most specific path comes first. The kubelet tries the credentials
+// three the most specific path comes first. (Kubelets before 1.33 keep the last two
+// together, see [NodeSources].) The kubelet tries the credentials
 // that apply to the repository (host/path without tag) one after the other,
 // until a pull succeeds (kuberuntime_image.go, PullImage).
 func Resolve(repository string, s Sources) Resolution {
@@ -218,7 +219,7 @@ func (r *resolver) ownCredentials() []Credential {
 	host := r.registry()
 	var out []Credential
 	for _, c := range r.runtime {
-		if c.Host == host || host == "docker.io" && c.Host == "registry-1.docker.io" {
+		if report.Serves(c.Host, host) {
 			out = append(out, c)
 		}
 	}

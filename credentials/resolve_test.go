@@ -526,6 +526,33 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// TestOldKubelets tests the order of the node's credentials: a kubelet before 1.33 keeps
+// file and providers in one keyring.
+func TestOldKubelets(t *testing.T) {
+	node := NodeSources{
+		File:      nodeFile(login("r.example", "file")),
+		Providers: providers,
+		Results:   []ProviderResult{answer("zeta", "r.example"), answer("beta", "r.example"), answer("path", "r.example/team")},
+	}
+	for minor, want := range map[int]string{
+		0:  "secret file path zeta beta",
+		31: "secret path file beta zeta",
+		32: "secret path file beta zeta",
+		33: "secret file path zeta beta",
+	} {
+		n := node
+		n.Minor = minor
+		w := Resolve("r.example/team/app", Sources{Now: noon, Node: &n, Secrets: []SecretLookup{podSecret("s", login("r.example", "secret"))}})
+		var got []string
+		for _, c := range w.Matched {
+			got = append(got, c.Username)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("kubelet 1.%d tries %q, want %q", minor, got, want)
+		}
+	}
+}
+
 // TestMatchBesideMalformed tests that a credential that matches is not reported
 // as one for another registry if another secret makes every pull fail.
 func TestMatchBesideMalformed(t *testing.T) {

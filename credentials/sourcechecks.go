@@ -23,8 +23,12 @@ func (r *resolver) addNode(n *NodeSources) {
 		r.sources = append(r.sources, c)
 		return
 	}
+	secrets := len(r.matched)
 	r.addNodeFile(n.File)
 	r.addProviders(n.Providers, n.Results)
+	if n.Minor > 0 && n.Minor < separateSince {
+		r.matched = append(r.matched[:secrets], n.together(r.repository)...)
+	}
 }
 
 // addNodeFile adds the node's docker config file.

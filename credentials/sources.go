@@ -2,6 +2,8 @@ package credentials
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -56,5 +58,25 @@ type NodeSources struct {
 	Problem   string // why the kubelet could not be inspected; all else is empty then
 	File      NodeFile
 	Providers ProviderConfig
-	Results   []ProviderResult // of the providers that match, in the kubelet's order
+	Results   []ProviderResult // of the providers that match, in the configuration's order
+	Minor     int              // of the kubelet: 33 of Kubernetes 1.33; 0: not known
+}
+
+// separateSince is the first minor version of a kubelet that looks into its docker config
+// file before it asks its credential providers, and keeps the order of their configuration.
+// Before it, both filled one keyring: the most specific path came first, whatever its
+// source, and then the file and the providers by their names (v1.32,
+// pkg/credentialprovider/plugins.go, NewDockerKeyring).
+const separateSince = 33
+
+// together returns the node's credentials for a repository in the order of such a kubelet.
+func (n *NodeSources) together(repository string) []Credential {
+	all := slices.Clone(n.File.Credentials)
+	byName := slices.SortedStableFunc(slices.Values(n.Results), func(a, b ProviderResult) int {
+		return strings.Compare(a.Provider, b.Provider)
+	})
+	for _, a := range byName {
+		all = append(all, a.Credentials...)
+	}
+	return newKeyring(all).Lookup(repository)
 }

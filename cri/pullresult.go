@@ -14,6 +14,8 @@ import (
 	"github.com/pullprobe/pullprobe/classify"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 const (
@@ -59,7 +61,7 @@ func (r pullResult) record(k *report.Check) {
 	}
 	switch {
 	case r.ok:
-		k.Outcome, k.Summary = report.Pass, "the runtime pulled the image in "+report.Duration(r.took)
+		k.Outcome, k.Summary = report.Pass, "the runtime pulled the image in "+readable.Duration(r.took)
 	case r.stopped != nil:
 		r.recordStop(k)
 	default:
@@ -76,7 +78,7 @@ func (r pullResult) recordFailure(k *report.Check) {
 	}
 	code, redactor := status.Code(r.errs[0]), r.redactor()
 	k.Evidence[report.KeyCode] = code.String()
-	k.Evidence[report.KeyMessage] = report.Clean(classify.WithoutSecrets(redactor.Text(message, 0)), maxPullMessage)
+	k.Evidence[report.KeyMessage] = readable.Clean(classify.WithoutSecrets(redactor.Text(message, 0)), maxPullMessage)
 	if len(r.used) > 0 {
 		k.Evidence[report.KeyAuth] = sourceOf(r.used[0]) // whose failure this is
 	}
@@ -96,14 +98,14 @@ func (r pullResult) recordFailure(k *report.Check) {
 		return
 	}
 	k.Outcome, k.Cause = report.Fail, result.Cause
-	why := cmp.Or(redactor.Text(result.Clause, 0), report.Truncate(k.Evidence[report.KeyMessage], classify.MaxClause))
-	k.Summary = "the test pull failed after " + report.Duration(r.took) + ": " + why
+	why := cmp.Or(redactor.Text(result.Clause, 0), readable.Truncate(k.Evidence[report.KeyMessage], classify.MaxClause))
+	k.Summary = "the test pull failed after " + readable.Duration(r.took) + ": " + why
 }
 
 // recordStop writes into k why the puller stopped the pull.
 func (r pullResult) recordStop(k *report.Check) {
 	k.Outcome = report.Error
-	after := report.Duration(r.took)
+	after := readable.Duration(r.took)
 	switch {
 	case errors.Is(r.stopped, errDeadline), errors.Is(r.stopped, context.DeadlineExceeded): // ours, or the caller's
 		k.Evidence[report.KeyTimedOut] = report.True
@@ -129,9 +131,9 @@ func (r pullResult) recordStop(k *report.Check) {
 // recordCleanUp writes into k what became of the pulled image.
 func (r pullResult) recordCleanUp(k *report.Check, img Image, s CleanupResult) {
 	if r.ok && img.ID != "" {
-		k.Evidence[report.KeyImageID] = report.Clean(img.ID, 128)
+		k.Evidence[report.KeyImageID] = readable.Clean(img.ID, 128)
 		k.Evidence[report.KeyBytes] = strconv.FormatInt(img.Size, 10)
-		k.Summary += " (" + report.Bytes(img.Size) + ")"
+		k.Summary += " (" + readable.Bytes(img.Size) + ")"
 		if r.took > 0 && img.Size >= minMeasurable {
 			k.Evidence[report.KeyThroughput] = strconv.FormatInt(int64(float64(img.Size)/r.took.Seconds()), 10)
 		}
@@ -150,8 +152,8 @@ func (r pullResult) recordCleanUp(k *report.Check, img Image, s CleanupResult) {
 }
 
 // redactor returns a redactor that knows the secrets of every credential tried.
-func (r pullResult) redactor() report.Redactor {
-	out := report.NewRedactor()
+func (r pullResult) redactor() redact.Redactor {
+	out := redact.New()
 	for _, c := range r.used {
 		out = out.WithLogin(c.Username, c.Password)
 	}
@@ -160,7 +162,7 @@ func (r pullResult) redactor() report.Redactor {
 
 // sourceOf returns where a credential is from; it is never secret.
 func sourceOf(c credentials.Credential) string {
-	return cmp.Or(report.Clean(c.Source, 200), "an unnamed source")
+	return cmp.Or(readable.Clean(c.Source, 200), "an unnamed source")
 }
 
 func join(list []report.Cause) string {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -33,7 +34,7 @@ func (c *Client) Sandbox(ctx context.Context, config *runtimeconfig.Config) repo
 		k.Summary = "the runtime's sandbox image is unknown: it is not configured, and there is no sandbox"
 		return k
 	}
-	k.Target = report.Clean(image, 200)
+	k.Target = readable.Clean(image, 200)
 	_, present, err := c.ImageStatus(ctx, image)
 	if err != nil {
 		k.Outcome, k.Summary = report.Error, "the runtime did not report whether its sandbox image is on this node"
@@ -67,7 +68,7 @@ func (c *Client) sandboxImage(ctx context.Context, config *runtimeconfig.Config)
 		return running.SandboxImage, "the runtime", nil
 	}
 	if config != nil && config.Sandbox != "" {
-		return config.Sandbox, report.Clean(config.Main, 100), nil
+		return config.Sandbox, readable.Clean(config.Main, 100), nil
 	}
 	image, err = c.newestSandboxImage(ctx)
 	return image, "the newest sandbox", err

@@ -17,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/classify"
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // SocketFault is why a unix socket could not be dialled.
@@ -106,8 +107,8 @@ func (c *Client) Status(ctx context.Context) report.Check {
 		Evidence: map[string]string{},
 	}
 	if at, err := c.Socket(); err == nil {
-		k.Target = report.Clean(at.Path, 120)
-		k.Evidence[report.KeySocket], k.Evidence[report.KeyFrom] = k.Target, report.Clean(at.From, 120)
+		k.Target = readable.Clean(at.Path, 120)
+		k.Evidence[report.KeySocket], k.Evidence[report.KeyFrom] = k.Target, readable.Clean(at.From, 120)
 	}
 	c.status(ctx, &k)
 	k.Duration = report.Millis(time.Since(began))
@@ -119,9 +120,9 @@ func (c *Client) Version(ctx context.Context) string {
 	v, err := c.runtime.Version(ctx, &runtimeapi.VersionRequest{})
 	switch {
 	case err == nil:
-		return report.Clean(v.GetRuntimeVersion(), 64)
+		return readable.Clean(v.GetRuntimeVersion(), 64)
 	case status.Code(err) == codes.Unimplemented: // its configuration may be why it has no CRI
-		return report.Clean(c.ownVersion(ctx), 64)
+		return readable.Clean(c.ownVersion(ctx), 64)
 	}
 	return ""
 }
@@ -132,8 +133,8 @@ func (c *Client) status(ctx context.Context, k *report.Check) {
 		c.unavailable(ctx, k, err)
 		return
 	}
-	k.Evidence[report.KeyName] = report.Clean(version.GetRuntimeName(), 64)
-	k.Evidence[report.KeyVersion] = report.Clean(version.GetRuntimeVersion(), 64)
+	k.Evidence[report.KeyName] = readable.Clean(version.GetRuntimeName(), 64)
+	k.Evidence[report.KeyVersion] = readable.Clean(version.GetRuntimeVersion(), 64)
 	name := k.Evidence[report.KeyName] + " " + k.Evidence[report.KeyVersion]
 
 	st, err := c.runtime.Status(ctx, &runtimeapi.StatusRequest{})
@@ -145,10 +146,10 @@ func (c *Client) status(ctx context.Context, k *report.Check) {
 		switch cond.GetType() {
 		case runtimeapi.RuntimeReady:
 			k.Evidence[report.KeyReady] = strconv.FormatBool(cond.GetStatus())
-			if reason := report.Clean(cond.GetReason(), 64); reason != "" {
+			if reason := readable.Clean(cond.GetReason(), 64); reason != "" {
 				k.Evidence[report.KeyReason] = reason
 			}
-			if message := report.Clean(cond.GetMessage(), 256); message != "" {
+			if message := readable.Clean(cond.GetMessage(), 256); message != "" {
 				k.Evidence[report.KeyMessage] = message
 			}
 		case runtimeapi.NetworkReady: // pulls do not need it; a node without it runs host-network pods only
@@ -200,7 +201,7 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 		k.Summary = at.Path + " accepts connections but does not answer"
 	case codes.Unavailable:
 		k.Evidence[report.KeyWhy] = whyStarting
-		k.Summary = at.Path + " is starting or stopping: " + report.Clean(status.Convert(err).Message(), 128)
+		k.Summary = at.Path + " is starting or stopping: " + readable.Clean(status.Convert(err).Message(), 128)
 	default:
 		message := status.Convert(err).Message()
 		k.Outcome, k.Cause = report.Error, ""
@@ -208,7 +209,7 @@ func (c *Client) unavailable(ctx context.Context, k *report.Check, err error) {
 		case report.DiskIOError, report.DiskReadOnly, report.DiskFull, report.InodesExhausted: // the runtime's own files are on that disk
 			k.Outcome, k.Cause = report.Fail, cause
 		}
-		k.Summary = fmt.Sprintf("%s returned %s: %s", at.Path, code, report.Clean(message, 128))
+		k.Summary = fmt.Sprintf("%s returned %s: %s", at.Path, code, readable.Clean(message, 128))
 	}
 }
 

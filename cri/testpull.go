@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/classify"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 const (
@@ -108,14 +109,14 @@ func (p *Puller) Pull(ctx context.Context, req PullRequest) report.Check {
 	k := report.Check{
 		ID:       report.IDPull,
 		Kind:     report.KindPull,
-		Target:   report.Clean(req.Image, 512),
+		Target:   readable.Clean(req.Image, 512),
 		Evidence: map[string]string{},
 	}
 	if named, err := reference.ParseDockerRef(req.Image); err == nil {
 		k.Host = reference.Domain(named)
 	}
 	if handler := req.Pod.handler(); handler != "" {
-		k.Evidence[report.KeyRuntimeHandler] = report.Clean(handler, 64)
+		k.Evidence[report.KeyRuntimeHandler] = readable.Clean(handler, 64)
 	}
 	p.pull(ctx, req, &k)
 	k.Duration = report.Millis(time.Since(began))
@@ -161,9 +162,9 @@ func (p *Puller) refuse(req PullRequest) (why, summary string) {
 	case !req.Failing:
 		return skipNotFailing, "the pod's own pull has not failed on this node"
 	case time.Now().Before(req.NotBefore):
-		return skipRateLimited, "the registry accepts no request before " + report.Time(req.NotBefore)
+		return skipRateLimited, "the registry accepts no request before " + readable.Time(req.NotBefore)
 	case largest > 0 && req.Bytes > largest:
-		return skipTooBig, "the image has " + report.Bytes(req.Bytes) + ", and the limit is " + report.Bytes(largest)
+		return skipTooBig, "the image has " + readable.Bytes(req.Bytes) + ", and the limit is " + readable.Bytes(largest)
 	}
 	return "", ""
 }
@@ -203,7 +204,7 @@ func (p *Puller) prepare(ctx context.Context, req PullRequest, k *report.Check) 
 	}
 	held, err = p.Journal.begin(e)
 	if err != nil {
-		skip(k, skipNoJournal, "cannot write the journal: "+report.Clean(err.Error(), 200))
+		skip(k, skipNoJournal, "cannot write the journal: "+readable.Clean(err.Error(), 200))
 		return nil, 0, false
 	}
 	return held, free, true
@@ -249,7 +250,7 @@ func (p *Puller) room(req PullRequest, images []Image) (uint64, error) {
 	}
 	free, reserve, err := p.Space()
 	if err != nil {
-		return 0, fmt.Errorf("free space on the image file system is unknown: %s", report.Clean(err.Error(), 200))
+		return 0, fmt.Errorf("free space on the image file system is unknown: %s", readable.Clean(err.Error(), 200))
 	}
 	var shared int64
 	if named, err := reference.ParseDockerRef(req.Image); err == nil {
@@ -257,7 +258,7 @@ func (p *Puller) room(req PullRequest, images []Image) (uint64, error) {
 	}
 	need := uint64(max(req.Bytes-shared, 0)) * footprint
 	if free < reserve || free-reserve < need {
-		return 0, fmt.Errorf("%s free, %s needed, %s kept in reserve", report.Bytes(free), report.Bytes(need), report.Bytes(reserve))
+		return 0, fmt.Errorf("%s free, %s needed, %s kept in reserve", readable.Bytes(free), readable.Bytes(need), readable.Bytes(reserve))
 	}
 	return free, nil
 }

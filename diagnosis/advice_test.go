@@ -78,6 +78,12 @@ func TestSummarySaysItOnce(t *testing.T) {
 	}
 }
 
+// unless comes before a command that changes the image of a Deployment.
+const unless = " (unless deployment/api has another image by now: then wait for its rollout)"
+
+// runNow follows a command that deletes the Job of a CronJob.
+const runNow = "\nthe schedule makes the next Job; to have one now:\nkubectl -n shop create job --from=cronjob/nightly nightly-now"
+
 // An existing name that may be meant comes first, in what the pod was made from.
 func TestFixNamesWhatExists(t *testing.T) {
 	const orPush = "\nor push registry.example/app:1"
@@ -94,11 +100,11 @@ func TestFixNamesWhatExists(t *testing.T) {
 		{TagNotFound, nil, nil, "push registry.example/app:1, or use an existing tag in container main of pod shop/web"},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deployment/api"},
-			"use the existing tag:\nkubectl -n shop set image deployment/api main=registry.example/app:1.0" + orPush,
+			"use the existing tag" + unless + ":\nkubectl -n shop set image deployment/api main=registry.example/app:1.0" + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520"},
-			"use the existing tag:\nkubectl -n shop set image cronjob/nightly main=registry.example/app:1.0\nkubectl -n shop delete job nightly-29411520" + orPush,
+			"use the existing tag:\nkubectl -n shop set image cronjob/nightly main=registry.example/app:1.0\nkubectl -n shop delete job nightly-29411520" + runNow + orPush,
 		},
 		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "job/once"},
@@ -117,6 +123,21 @@ func TestFixNamesWhatExists(t *testing.T) {
 			"use the existing tag on node-a, in the file of static pod etcd (by default in /etc/kubernetes/manifests): registry.example/app:1.0" + orPush,
 		},
 		{
+			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyOwner, "deployment/api", KeyNewerImage, "registry.example/app:1.1"},
+			"deployment/api was changed after this pod was made: a newer pod has registry.example/app:1.1; " +
+				"the rollout replaces this pod, see whether it ends:\nkubectl -n shop rollout status deployment/api --timeout=10s",
+		},
+		{
+			TagNotFound, nil, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520", KeyNewerImage, "registry.example/app:1.1"},
+			"cronjob/nightly was changed after this pod was made: a newer pod has registry.example/app:1.1; " +
+				"delete the Job with the old image:\nkubectl -n shop delete job nightly-29411520",
+		},
+		{
+			TagNotFound, nil, []string{KeyOwner, "cronjob/nightly", KeyJob, "nightly-29411520"},
+			"push registry.example/app:1, or use an existing tag in container main of cronjob/nightly in namespace shop\n" +
+				"then have the pod made from the new template:\nkubectl -n shop delete job nightly-29411520" + runNow,
+		},
+		{
 			TagNotFound, []string{KeySuggestTag, "1.0"}, []string{KeyContainerType, "ephemeral"},
 			"use the existing tag in another container:\nkubectl -n shop debug web --image=registry.example/app:1.0" + orPush,
 		},
@@ -128,6 +149,38 @@ func TestFixNamesWhatExists(t *testing.T) {
 		}
 		if v := Diagnose(all(pod, found)); v.Fix != tt.want {
 			t.Errorf("%s %q:\n got %q\nwant %q", tt.cause, tt.pod, v.Fix, tt.want)
+		}
+	}
+}
+
+// The fix of a platform that the image lacks begins with what the cluster has.
+func TestFixOfPlatform(t *testing.T) {
+	const see = "see whether the cluster has such nodes:\nkubectl get nodes -L kubernetes.io/arch\nif so, keep the pod on them"
+	for _, tt := range []struct{ offered, owner, want string }{
+		{
+			"linux/arm64", "deployment/api", "the image is for linux/arm64; " + see + ":\n" +
+				`kubectl -n shop patch deployment/api -p '{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/arch":"arm64"}}}}}'` +
+				"\nif not, publish the image for linux/amd64",
+		},
+		{
+			"linux/arm64, linux/s390x", "deployment/api",
+			"the image is for linux/arm64, linux/s390x; " + see + " (nodeSelector kubernetes.io/arch); if not, publish the image for linux/amd64",
+		},
+		{
+			"linux/x'y", "deployment/api",
+			"the image is for linux/x'y; " + see + " (nodeSelector kubernetes.io/arch); if not, publish the image for linux/amd64",
+		},
+		{
+			"linux/arm64", "job/once",
+			"the image is for linux/arm64; " + see + " (nodeSelector kubernetes.io/arch); if not, publish the image for linux/amd64",
+		},
+	} {
+		v := Diagnose(all(
+			with(reported(PlatformMismatch), ev(KeyContainer, "main", KeyOwner, tt.owner)),
+			ladder(KindImage, PlatformMismatch, ev(KeyPlatforms, tt.offered, KeyWanted, "linux/amd64")),
+		))
+		if v.Fix != tt.want {
+			t.Errorf("%s of %s:\n got %q\nwant %q", tt.offered, tt.owner, v.Fix, tt.want)
 		}
 	}
 }
@@ -148,7 +201,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"another host that has the image",
 			all(append(nowhere, suggested(KeySuggestImage, "registry.lab/app:1", KeySuggestHost, "registry.lab", KeyUsedBy, "12"))...),
-			"use the existing image in registry.lab:\n" + command + "registry.lab/app:1\n" +
+			"use the existing image in registry.lab" + unless + ":\n" + command + "registry.lab/app:1" + "\n" +
 				"or make registry.example resolve on this node, if it is right",
 			"; registry.lab is the registry of other pods",
 		},
@@ -162,27 +215,27 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 		{
 			"a name without registry",
 			all(pod(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
-			"use the existing image in registry.lab:\n" + command + "registry.lab/shop/app:1\nor push registry.example/app:1",
+			"use the existing image in registry.lab" + unless + ":\n" + command + "registry.lab/shop/app:1" + "\nor push registry.example/app:1",
 			"; registry.lab is the registry of other pods",
 		},
 		{
 			"a name without registry, and no way to Docker Hub",
 			all(pod(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
 			"from another node:\ncurl -v https://registry.example/v2/\n" +
-				"if it answers there, fix this node's network; if not, contact the operator of registry.example\n" +
-				"or, if registry.lab/shop/app:1 is meant, use that:\n" + command + "registry.lab/shop/app:1",
+				"if it answers there (401, too), fix this node's network; if not, contact the operator of registry.example\n" +
+				"or, if registry.lab/shop/app:1 is meant, use that" + unless + ":\n" + command + "registry.lab/shop/app:1",
 			"",
 		},
 		{
 			"a project that is taken for a host",
 			all(append(nowhere, suggested(KeySuggestImage, "mycompany/api:1"))...),
-			"use the existing image, in lower case:\n" + command + "mycompany/api:1\nor make registry.example resolve on this node, if it is right",
+			"use the existing image, in lower case" + unless + ":\n" + command + "mycompany/api:1" + "\nor make registry.example resolve on this node, if it is right",
 			"",
 		},
 		{
 			"an invalid name",
 			[]Check{check("reference", KindReference, Fail, InvalidReference, ev(KeySuggestImage, "registry.lab/app:1")), pod(InvalidReference)},
-			"correct the image name:\n" + command + "registry.lab/app:1", "",
+			"correct the image name" + unless + ":\n" + command + "registry.lab/app:1", "",
 		},
 		{
 			"an invalid name of which nothing is known",
@@ -193,7 +246,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 			"a repository with the same digest",
 			set(set(all(pod(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev(KeySuggestRepository, "shop/app"))),
 				"reference", "tag", ""), "reference", "digest", "sha256:aa"),
-			"use the existing repository:\n" + command + "registry.example/shop/app@sha256:aa\n" +
+			"use the existing repository" + unless + ":\n" + command + "registry.example/shop/app@sha256:aa" + "\n" +
 				"or pin an existing digest of registry.example/app, or push the image with digest sha256:aa again",
 			"",
 		},
@@ -242,12 +295,13 @@ func TestFixCommands(t *testing.T) {
 		{"owner known", all(inPod("owner", "deployment/web"), suggested),
 			[]string{"kubectl -n shop set image deployment/web main="}, []string{"controller"}},
 		{"image volume", all(inPod("volume", "data", "owner", "deployment/web"), suggested),
-			[]string{"image volume data of deployment/web in namespace shop: registry.example/app:1.0"}, []string{"set image"}},
+			[]string{`kubectl -n shop patch deployment/web -p ` +
+				`'{"spec":{"template":{"spec":{"volumes":[{"name":"data","image":{"reference":"registry.example/app:1.0"}}]}}}}'`}, []string{"set image"}},
 		{"no pod", all(check("pull", KindPull, Fail, TagNotFound), suggested), []string{"use the existing tag: registry.example/app:1.0"}, []string{"kubectl"}},
 		{"no tag known", all(inPod(), ladder(KindManifest, TagNotFound)), []string{"in container main of pod shop/web"}, []string{"kubectl", "TAG"}},
 		{"a repository that may be hidden", all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("challenged", "", "anonymous", "true"))),
 			[]string{"without a login, registry.example may answer 404 for a repository that it hides"}, nil},
-		{"login", login(), []string{"create secret docker-registry NAME --docker-server=" + host}, nil},
+		{"login", login(), []string{"create secret docker-registry registry-example --docker-server=" + host}, nil},
 		{"login of a web site", set(login(), atRegistry, "isRegistry", "false"), []string{"whether registry.example is the intended registry"}, []string{"create secret"}},
 		{"login under a wildcard", set(login(), atDNS, "sibling", "same"), []string{"intended registry"}, []string{"create secret"}},
 		{"login, no pod", all(check("pull", KindPull, Fail, CredentialsMissing), ladder(KindManifest, CredentialsMissing)),
@@ -273,7 +327,7 @@ func TestFixCommands(t *testing.T) {
 		{"no secret, and others use one for this registry", set(set(login(), "pod", "similarSecret", "harbor"), "pod", "similarUsers", "1"),
 			[]string{
 				"secret harbor, which another pod of namespace shop on this node uses for registry.example:\nkubectl -n shop get secret harbor\n2. if it should, list harbor in",
-				"3. if not, create a secret with another name", "create secret docker-registry NAME --docker-server=registry.example",
+				"3. if not, create another secret", "create secret docker-registry registry-example --docker-server=registry.example",
 			}, nil},
 		{"a secret that the kubelet ignores", all(reported(CredentialsMissing), secret(PullSecretMalformed), ladder(KindManifest, CredentialsMissing)),
 			[]string{"the kubelet ignores regcred"}, []string{"delete"}},
@@ -293,14 +347,14 @@ func TestFixCommands(t *testing.T) {
 		{"refused by a policy", all(reported(AccessForbidden), ladder(KindManifest, AccessForbidden, ev("status", "412", "policy", "true"))),
 			[]string{"rule"}, []string{"grant", "secret"}},
 		{"no login at a registry of a cloud", set(login(), "credentials", "possibleProvider", "ecr-credential-provider"),
-			[]string{"login of ecr-credential-provider"}, []string{"create secret"}},
+			[]string{"ecr-credential-provider"}, []string{"create secret"}},
 		{"a site that the node cannot judge", set(set(login(), atRegistry, "isRegistry", ""), atManifest, "code", ""),
 			[]string{"intended registry"}, []string{"create secret"}},
 		{"untrusted, k3s", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
 			check("runtime/config.toml", KindRuntime, Pass, "", ev("filesSay", "/var/lib/rancher/k3s/agent/etc/containerd/certs.d"))),
 			[]string{"registries.yaml"}, nil},
 		{"no CA certificates at all", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("roots", "0"))),
-			[]string{"runtime; this node has no CA certificates at all"}, []string{"container"}},
+			[]string{"this node has no CA certificate at all; on this node: add "}, []string{"container"}},
 		{"no CA certificates at all, in a container", all(ladder(KindTLS, CertificateUntrusted, ev("roots", "0")),
 			check("runtime", KindRuntime, Skipped, "")), []string{"no CA certificates are here at all: check with --runtime-endpoint"}, []string{"trust store"}},
 		{"staging authority", all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted, ev("placeholder", "Let's Encrypt staging"))),

@@ -12,6 +12,7 @@ import (
 
 	. "github.com/pullprobe/pullprobe/diagnosis"
 	. "github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 var update = flag.Bool("update", false, "rewrite what docs have from the code")
@@ -105,7 +106,7 @@ func expectSection(t *testing.T, path, name, want string) {
 func onOneLine(text string) string {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
-		if IsCommand(line) {
+		if readable.IsCommand(line) {
 			lines[i] = "`" + line + "`"
 		}
 	}

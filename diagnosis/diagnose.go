@@ -51,11 +51,16 @@ func allRules() ruleSet {
 			verdictsOfAClearPath(),
 			verdictsOfTheMessage(),
 		),
-		causes:      slices.Concat(causesOfAnonymity(), causesInAnswers(), causesInLostLogins(), causesOnTheNetwork(), causesInMirrors()),
+		causes: slices.Concat(
+			causesOfAnonymity(), causesInAnswers(), causesInLogins(), causesInLostLogins(),
+			causesOnTheNetwork(), causesInSettings(), causesInMirrors(),
+		),
 		confidences: confidenceRules(),
 		weaknesses:  allWeaknesses(),
 		rivalries:   allRivalries(),
-		faults:      slices.Concat(faultsOnTheNetwork(), faultsByOtherNodes(), faultsOfHosts(), faultsInTrust(), faultsInAnswers()),
+		faults: slices.Concat(
+			faultsOnTheNetwork(), faultsByOtherNodes(), faultsOfHosts(), faultsInTrust(), faultsInAnswers(), faultsInLogins(),
+		),
 	}
 }
 
@@ -71,7 +76,7 @@ func (r ruleSet) diagnose(checks []report.Check) report.Verdict {
 	if v.Summary == "" {
 		v.Summary = advice.Summary(e.Evidence, v)
 	}
-	return e.asNotWaiting(v)
+	return e.besideOthers(e.asNotWaiting(v))
 }
 
 // evaluation is the evidence and the rules that apply to it.
@@ -270,7 +275,7 @@ func (e *evaluation) contradiction(o facts.Obstacle) report.Verdict {
 		Summary: "the runtime reports " + string(e.Message.Cause) + ", but the checks from this node found " +
 			foundCause(o.RootCause()) + ": " + o.Check.Sentence(),
 		WouldDecide: []string{
-			"retry: one of the two may have been transient",
+			"request a new diagnosis: one of the two may have been transient",
 			"read the runtime's log on this node at the time of the pull",
 		},
 	}

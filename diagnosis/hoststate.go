@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pullprobe/pullprobe/diagnosis/advice"
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -36,9 +37,10 @@ func StateOf(host string, checks []report.Check, at time.Time) report.Registry {
 	}
 	if origin.Outcome == report.Fail {
 		o := e.traced(facts.Obstacle{Check: origin, Because: []string{origin.ID}})
-		v := report.Verdict{Cause: o.RootCause()}
+		v := report.Verdict{Cause: o.RootCause(), Because: o.Because}
 		e.assignFault(&v, o)
 		r.Fault, r.Cause, r.Summary, r.Because = v.Fault, v.Cause, origin.Summary, o.Because[0]
+		r.Fix = advice.FixOfHost(e.Evidence, v)
 	}
 	return r
 }

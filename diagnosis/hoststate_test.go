@@ -108,61 +108,6 @@ func took(ms int) edit {
 	return func(c *Check) { c.Duration = Millis(time.Duration(ms) * time.Millisecond) }
 }
 
-func TestControl(t *testing.T) {
-	now := time.Now()
-	at := func(host string, s HostState, cause Cause, known bool) ControlHost {
-		return ControlHost{Registry: Registry{Host: host, State: s, Cause: cause, Checked: now.Add(-time.Second)}, Known: known}
-	}
-	silent := func(host string, known bool) ControlHost {
-		return at(host, Unreachable, ConnectionTimeout, known)
-	}
-	token := silent("t.example", true)
-	token.Roles = []Role{RoleToken}
-	one, other := silent("a.example", true), silent("b.test", true)
-	unknown := func(host string) ControlHost { return silent(host, false) }
-	known := func(host string) ControlHost { return silent(host, true) }
-	noName := func(host string) ControlHost { return at(host, Unreachable, HostNotFound, false) }
-	for _, tt := range []struct {
-		name    string
-		hosts   []ControlHost
-		exclude bool // the target
-		outcome Outcome
-		cause   Cause
-		weak    string
-	}{
-		{"no hosts", nil, true, Skipped, "", ""},
-		{"the only registry", []ControlHost{one}, false, Skipped, "", ""},
-		{"a known host beside the target", []ControlHost{one}, true, Fail, ConnectionTimeout, "true"},
-		{"the target's token service", []ControlHost{token}, true, Skipped, "", ""},
-		{"an unknown host beside the target", []ControlHost{unknown("a.example")}, true, Skipped, "", ""},
-		{"three unknown hosts", []ControlHost{unknown("a"), unknown("b"), unknown("c")}, true, Fail, ConnectionTimeout, "true"},
-		{"three names of one address", []ControlHost{sameAddress(unknown("a")), sameAddress(unknown("b")), sameAddress(unknown("c"))},
-			true, Skipped, "", ""},
-		{"two domains", []ControlHost{one, other}, false, Fail, ConnectionTimeout, ""},
-		{"a host and its subdomain", []ControlHost{one, known("x.a.example")}, false, Skipped, "", ""},
-		{"two hosts of one domain", []ControlHost{known("x.corp.example"), known("y.corp.example")}, false, Skipped, "", ""},
-		{"three hosts of one domain", []ControlHost{known("x.corp.example"), known("y.corp.example"), known("z.corp.example:5000")},
-			false, Fail, ConnectionTimeout, "true"},
-		{"different causes", []ControlHost{one, at("b.test", Unreachable, ResolverUnreachable, true)}, true, Fail, NetworkUnreachable, ""},
-		{"one answers", []ControlHost{one, other, at("c", Reachable, "", false)}, true, Pass, "", ""},
-		{"one answers wrongly", []ControlHost{one, other, at("c", Unreachable, CertificateExpired, false)}, true, Pass, "", ""},
-		{"one is rate-limiting", []ControlHost{one, at("c", Limited, RateLimited, false)}, true, Pass, "", ""},
-		{"names that do not exist", []ControlHost{noName("a"), noName("b"), noName("c")}, true, Skipped, "", ""},
-		{"a state that is not known", []ControlHost{at("c", ReachUnknown, "", true)}, true, Skipped, "", ""},
-	} {
-		c := Control(tt.hosts, tt.exclude, now)
-		if c.Outcome != tt.outcome || c.Cause != tt.cause || c.Evidence["weak"] != tt.weak || c.Summary == "" {
-			t.Errorf("%s: %s %s %v", tt.name, c.Outcome, c.Cause, c.Evidence)
-		}
-	}
-}
-
-// sameAddress returns the host with an address that is always the same.
-func sameAddress(v ControlHost) ControlHost {
-	v.Addresses = []string{"192.0.2.1"}
-	return v
-}
-
 // The control set changes the fault, never the cause.
 func TestControlInVerdicts(t *testing.T) {
 	silent := ladder(KindDial, ConnectionTimeout, ev("deadline", "true"))

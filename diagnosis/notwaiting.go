@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pullprobe/pullprobe/diagnosis/advice"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -62,12 +63,20 @@ func (e *evaluation) asNotWaiting(v report.Verdict) report.Verdict {
 	if state != report.ContainerRunning && state != report.ContainerInitializing {
 		return v
 	}
-	summary := pod.Summary + e.whatIsHere()
+	summary, init := pod.Summary+e.whatIsHere(), state == report.ContainerInitializing
 	switch {
+	case v.Fault == report.FaultNone && init:
+		summary += "; a new pull would work, as far as checked"
+		v.Fix, v.WouldDecide = "", nil
 	case v.Fault == report.FaultNone:
 		v.Because = appendNew(v.Because, report.IDPod)
 		v.Summary = summary + "; a new pull would work now"
+		if e.Present() {
+			v.WouldDecide = nil
+		}
 		return v
+	case init && v.Cause != report.Undetermined && (!e.Present() || e.AlwaysPulls() || v.Cause == report.PlatformMismatch):
+		return comingFault(v, pod)
 	case v.Cause == report.Undetermined:
 		summary += "; whether a new pull would work is not known: " + v.Summary
 		v.Fix = ""
@@ -76,13 +85,46 @@ func (e *evaluation) asNotWaiting(v report.Verdict) report.Verdict {
 		if v.Cause == report.PlatformMismatch {
 			would = "; it could not run here: "
 		}
-		summary += would + string(v.Fault) + " / " + string(v.Cause) + " (" + string(v.Confidence) + "): " + v.Summary
+		summary += would + v.Inline() + ": " + v.Summary
 		v.Also = append([]report.Cause{v.Cause}, v.Also...)
 	}
 	none := confirmed(report.NotAPullProblem, append([]string{report.IDPod}, v.Because...)...)
 	none.Summary, none.Fix, none.Also = summary, v.Fix, v.Also
+	if none.Fix == "" {
+		none.Fix = advice.Fix(e.Evidence, none, "")
+	}
 	none.WouldDecide = slices.DeleteFunc(slices.Clone(v.WouldDecide), func(s string) bool { return strings.HasPrefix(s, "wait for ") })
 	return none
+}
+
+// comingFault returns the verdict for a container that comes after an init container, and
+// whose image will fail then: the pull has not been tried yet, so it is likely at most.
+func comingFault(v report.Verdict, pod report.Check) report.Verdict {
+	next := "the next pull will fail: "
+	if v.Cause == report.PlatformMismatch {
+		next = "the image cannot run here: "
+	}
+	v.Summary = next + v.Summary + "; now " + pod.Summary
+	v.Confidence = atMost(v.Confidence, report.Likely)
+	v.Because = appendNew(v.Because, report.IDPod)
+	v.WouldDecide = slices.DeleteFunc(slices.Clone(v.WouldDecide), func(s string) bool { return strings.HasPrefix(s, "wait for ") })
+	v.WouldDecide = append(v.WouldDecide, "wait for the kubelet's first pull of this image")
+	return v
+}
+
+// besideOthers says for which containers the pod waits, where nothing is wrong with this one.
+func (e *evaluation) besideOthers(v report.Verdict) report.Verdict {
+	pod := e.Get(report.IDPod).Evidence
+	others := pod[report.KeyOthersWait]
+	if v.Fault != report.FaultNone || others == "" || strings.HasPrefix(pod[report.KeyWaitsFor], "init/") {
+		return v
+	}
+	containers := "container "
+	if strings.Contains(others, ",") {
+		containers = "containers "
+	}
+	v.Summary = "the pod waits for the image of " + containers + others + ", not for that of " + pod[report.KeyContainer] + ": " + v.Summary
+	return v
 }
 
 // whatIsHere says whether the image is on the node, and whether the container, the node and

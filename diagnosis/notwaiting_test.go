@@ -44,6 +44,7 @@ func here(platform string, edits ...edit) Check {
 
 func situationsOfPodsThatDoNotWait() []situation {
 	const amd, arm = "linux/amd64", "linux/arm64"
+	onNode := check("local/"+host, KindImage, Pass, "", ev("present", "true"))
 	atOnce := func(code string) edit { return ev("exitCode", code, "atOnce", "true") }
 	return []situation{
 		{"runs, and can be pulled", all(podThat("running"), here(amd), pullable()), FaultNone, Healthy, Likely, "blob/" + host},
@@ -60,6 +61,21 @@ func situationsOfPodsThatDoNotWait() []situation {
 		{
 			"comes after an init container, and its tag is gone",
 			all(podThat("initializing"), ladder(KindManifest, TagNotFound)),
+			FaultConfig, TagNotFound, Likely, atManifest,
+		},
+		{
+			"comes after an init container, and its image is on the node",
+			all(podThat("initializing"), here(amd), onNode, ladder(KindManifest, TagNotFound)),
+			FaultNone, NotAPullProblem, Confirmed, "pod",
+		},
+		{
+			"comes after an init container, and can be pulled",
+			all(podThat("initializing"), pullable()),
+			FaultNone, NotAPullProblem, Confirmed, "pod",
+		},
+		{
+			"comes after an init container, and not every step was seen",
+			all(podThat("initializing"), ladder("", "")),
 			FaultNone, NotAPullProblem, Confirmed, "pod",
 		},
 		{"crashes", all(podThat("crashed", atOnce("1")), here(amd), pullable()), FaultNone, NotAPullProblem, Confirmed, "pod"},
@@ -111,6 +127,7 @@ func situationsOfPodsThatDoNotWait() []situation {
 func TestAnswersForPodsThatDoNotWait(t *testing.T) {
 	noSandbox := check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent", "namespace", "shop", "name", "web"))
 	absent := check("local/"+host, KindImage, Pass, "", ev("present", "false"))
+	onNode := check("local/"+host, KindImage, Pass, "", ev("present", "true"))
 	waits := func(what string) Check { return podThat("waiting", ev("waitsFor", what, "owner", "deployment/web")) }
 	for _, tt := range []struct {
 		name      string
@@ -145,11 +162,22 @@ func TestAnswersForPodsThatDoNotWait(t *testing.T) {
 			"add key password to Secret db, or correct the key in deployment/web; the keys that it has: kubectl -n shop describe secret db",
 		}, nil},
 		{"after an init container", all(podThat("initializing", ev("waitsFor", "init/first")), pullable()), []string{
-			"why container app is initializing; a new pull would work now",
-		}, nil},
+			"why container app is initializing; a new pull would work, as far as checked",
+			"see what init container first does: kubectl -n shop logs web -c first",
+		}, []string{"to confirm"}},
+		{"after an init container, and its tag is gone", all(podThat("initializing"), ladder(KindManifest, TagNotFound)), []string{
+			"why the next pull will fail: ", "; now container app is initializing", "wait for the kubelet's first pull of this image",
+		}, []string{"cluster-config / TagNotFound"}},
+		{"runs, and its image is here", all(podThat("running"), here("linux/amd64"), onNode, pullable()), nil, []string{"to confirm"}},
 		{"no volume", all(noSandbox, ladder("", "")), []string{
 			"why as seen by pod fix see which volume or network it waits for: kubectl -n shop describe pod web",
 		}, []string{"to confirm"}},
+		{"beside a container that waits", all(podThat("running", ev("othersWait", "proxy")), here("linux/amd64"), pullable()), []string{
+			"why the pod waits for the image of container proxy, not for that of app: container app is running; ",
+		}, nil},
+		{"its image can be pulled, beside two that wait", all(check("pod", KindPod, Pass, "", ev("container", "app", "othersWait", "a, b")), pullable()), []string{
+			"why the pod waits for the image of containers a, b, not for that of app: the image can be pulled on this node",
+		}, nil},
 		{"cannot start", all(waits("start"), pullable()), []string{"all of it: kubectl -n shop describe pod web"}, nil},
 		{"crashes", all(waits("restart"), pullable()), []string{"see why it ended: kubectl -n shop logs web -c app"}, nil},
 		{"other architecture", all(failsToExecute(), here("linux/arm64"), pullable()), []string{

@@ -41,6 +41,9 @@ func TestWeakChecksConfirmNothing(t *testing.T) {
 				continue
 			}
 			for key, value := range weak {
+				if key == KeyRemembered && c.Evidence[KeyAnsweredAt] != "" {
+					continue // the answer to the same request
+				}
 				n++
 				if got := Diagnose(set(checks, id, key, value)); got.Cause == v.Cause && got.Confidence == Confirmed {
 					t.Errorf("%s: %s is confirmed with %s of %s", name, v.Cause, key, id)

@@ -10,6 +10,7 @@ import (
 
 	. "github.com/pullprobe/pullprobe/diagnosis"
 	. "github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // recording is the evidence of one row of the lab's fault matrix, recorded with
@@ -107,7 +108,7 @@ func TestReplayWithOneSource(t *testing.T) {
 func TestRedactorKeepsTheVerdict(t *testing.T) {
 	for _, secret := range []string{"registry", "manifest", "pull", "true", "password", "token", "anonymous", "Timeout"} {
 		for _, row := range recordings(t) {
-			want, got := Diagnose(row.Checks), Diagnose(NewRedactor(secret).Checks(row.Checks))
+			want, got := Diagnose(row.Checks), Diagnose(RedactedChecks(redact.New(secret), row.Checks))
 			if !got.Same(want) {
 				t.Errorf("%s with the password %q: %s %s %s, want %s %s %s", row.Row, secret,
 					got.Fault, got.Cause, got.Confidence, want.Fault, want.Cause, want.Confidence)

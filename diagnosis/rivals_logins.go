@@ -21,7 +21,7 @@ func rivalsOfLogins() []rivalry {
 			{
 				id:       "login-without-role",
 				looks:    "a valid login without access: some token services answer 401 then (Azure without the role AcrPull)",
-				question: "check whether the same login works for anything at {host}: docker login {host}",
+				question: "check whether the login works for anything at {host}:\ndocker login {host}",
 				excluded: func(f finding) bool {
 					if facts.IsAzure(f.Host) || strings.HasPrefix(f.Decided(report.KeyUsedCredential), "provider ") {
 						return false
@@ -40,12 +40,12 @@ func rivalsOfLogins() []rivalry {
 			},
 		}},
 		{cause: report.AccessForbidden, rivals: []rival{
-			refusedOtherwise("refused-to-login"),
+			refusedOtherwise("refused-to-login", "-u USER "),
 			{
 				id:       "head-forbidden-to-login",
 				looks:    "a firewall or gateway in front of the registry that forbids HEAD and passes GET on",
 				acts:     report.FaultRegistry,
-				question: "compare GET with HEAD of the same manifest:\ncurl -i -u USER https://{host}/v2/{repository}/manifests/{tag}",
+				question: "compare the answers to GET and HEAD (-I for -i):\ncurl -i -u USER https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool {
 					status := f.Manifest(report.KeyGetStatus)
 					return !f.ForbiddenWithoutReason() || status != "" && status != "200" || f.Is(report.ManifestID(f.Host), report.KeyPolicy)
@@ -88,7 +88,7 @@ func fromNode(id string) rival {
 		id:       id,
 		looks:    "a login that the node itself should supply (credential provider, docker configuration), whatever secrets the pod has",
 		acts:     report.FaultNode,
-		question: "check whether pods of {node} get their login for {registry} from the node",
+		question: "check whether a credential provider of {node} has the login for {registry}",
 		excluded: func(f finding) bool {
 			c := f.Get(report.IDCredentials).Evidence
 			return c[report.KeyPossibleProvider]+c[report.KeyExpectedProvider]+c[report.KeyProviderNotRun] == "" || f.WithLogin()
@@ -115,7 +115,7 @@ func rivalsOfSecrets() []rivalry {
 			{
 				id:       "secret-passed-over",
 				looks:    "a secret of type Opaque, which the kubelet ignores: the login is missing for another reason",
-				question: "check the type of the secret (kubectl get secret): the kubelet ignores Opaque ones",
+				question: "check the type of the secret: the kubelet ignores Opaque ones:\nkubectl -n {ns} get secret {secret}",
 				excluded: func(f finding) bool {
 					c := f.Get(report.IDCredentials)
 					return c.Is(report.KeyFatal) || f.FailedHere(report.KindManifest)
@@ -159,7 +159,7 @@ func rivalsOfSecrets() []rivalry {
 			{
 				id:       "provider-fails-here-only",
 				looks:    "a provider that fails when pullprobe runs it, and not when the kubelet does",
-				question: "read the kubelet's log on {node}: {kubeletLog}",
+				question: "read the kubelet's log on {node}:\n{kubeletLog}",
 				excluded: finding.Agreed,
 			},
 		}},

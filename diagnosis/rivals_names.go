@@ -9,7 +9,7 @@ import (
 func notARegistry(id, looks string) rival {
 	return rival{
 		id: id, looks: looks, acts: report.FaultConfig,
-		question: "check whether {host} is a registry at all:\ncurl -i https://{hostport}/v2/",
+		question: "check whether {host} is a registry at all:\ncurl -i https://{host}/v2/",
 		excluded: finding.IsRegistry,
 	}
 }
@@ -46,14 +46,15 @@ func lostRepository(id string) rival {
 }
 
 // refusedOtherwise is the rival of 403: the registry has a reason of its own, which
-// no login changes.
-func refusedOtherwise(id string) rival {
+// no login changes. The request that shows it has curl's options of the login.
+func refusedOtherwise(id, login string) rival {
 	return rival{
-		id:       id,
-		looks:    "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
-		acts:     report.FaultRegistry,
-		rare:     true,
-		question: "read the registry's own text of the refusal:\ncurl -i https://{hostport}/v2/{repository}/manifests/{tag}",
+		id:    id,
+		looks: "a registry that refuses for a reason of its own: policy, quota, billing, quarantine, country, network",
+		acts:  report.FaultRegistry,
+		rare:  true,
+		question: "read in the answer of {host} why it refuses:\n" +
+			"curl -i " + login + "https://{host}/v2/{repository}/manifests/{tag}",
 		excluded: func(f finding) bool {
 			return f.Manifest(report.KeyStatus) != "403" || f.Manifest(report.KeyRefusedFor) != "" ||
 				f.Is(report.ManifestID(f.Host), report.KeyPolicy)
@@ -97,7 +98,9 @@ func rivalsOfNames() []rivalry {
 		status := f.Manifest(report.KeyGetStatus)
 		return status != "" && status != "200"
 	}
-	const get = "compare GET with HEAD of the same manifest:\ncurl -i https://{host}/v2/{repository}/manifests/{tag}"
+	const withLogin = "check with a login whether it exists:\n" +
+		"curl -I -u USER https://{host}/v2/{repository}/manifests/{tag}"
+	const get = "compare the answers to GET and HEAD (-I for -i):\ncurl -i https://{host}/v2/{repository}/manifests/{tag}"
 	return []rivalry{
 		{cause: report.InvalidReference, rivals: []rival{
 			{
@@ -121,7 +124,7 @@ func rivalsOfNames() []rivalry {
 				id:       "tag-hidden-from-anonymous",
 				looks:    "a registry that answers 404 instead of asking for a login (Artifactory with hidden repositories)",
 				acts:     report.FaultConfig,
-				question: "repeat the request with a login: {host} required none",
+				question: withLogin,
 				excluded: func(f finding) bool { return !f.MayBeHidden() },
 			},
 			{
@@ -145,7 +148,7 @@ func rivalsOfNames() []rivalry {
 				id:       "repository-hidden-from-anonymous",
 				looks:    "a registry that hides a private repository behind 404 instead of asking for a login (Artifactory, Nexus)",
 				acts:     report.FaultConfig,
-				question: "repeat the request with a login: {host} required none",
+				question: withLogin,
 				excluded: func(f finding) bool { return !f.MayBeHidden() },
 			},
 			lostRepository("repository-lost"),
@@ -163,14 +166,14 @@ func rivalsOfNames() []rivalry {
 				question: get,
 				excluded: func(f finding) bool { return !f.ForbiddenWithoutReason() || gotten(f) },
 			},
-			refusedOtherwise("refused-to-anonymous"),
+			refusedOtherwise("refused-to-anonymous", ""),
 			notARegistry("denied-by-no-registry", "a web site that forbids the path"),
 		}},
 		{cause: report.PlatformMismatch, rivals: []rival{
 			{
 				id:       "index-not-read",
 				looks:    "an image index that pullprobe read only in part, or another index, which the runtime got from another host",
-				question: "list the platforms of {image}: docker manifest inspect {image}",
+				question: "list the platforms of the image:\ndocker manifest inspect {image}",
 				excluded: func(f finding) bool { return f.Has(report.KeyPlatforms) || f.Has(report.KeyPlatform) },
 			},
 		}},

@@ -26,7 +26,7 @@ func rivalsOfResolvers() []rivalry {
 				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
 				acts:     report.FaultNode,
 				rare:     true,
-				question: "query the other sources of nsswitch.conf for {host}: getent hosts {host}",
+				question: "query the other sources of nsswitch.conf on {node}:\ngetent hosts {host}",
 				excluded: func(f finding) bool { return f.Fact(report.DNSID(f.Host), report.KeyNsswitchOthers) == "" },
 			},
 		}},
@@ -41,7 +41,7 @@ func rivalsOfResolvers() []rivalry {
 			{
 				id:       "failure-beside-other-sources",
 				looks:    "a name that the runtime resolves by another source of nsswitch.conf",
-				question: "query the other sources of nsswitch.conf for {host}: getent hosts {host}",
+				question: "query the other sources of nsswitch.conf on {node}:\ngetent hosts {host}",
 				excluded: func(f finding) bool { return f.Fact(report.DNSID(f.Host), report.KeyNsswitchOthers) == "" },
 			},
 		}},
@@ -101,7 +101,7 @@ func rivalsOfConnections() []rivalry {
 				acts:     report.FaultUndetermined,
 				question: report.AskElsewhere,
 				excluded: func(f finding) bool {
-					return f.isolatedNode() || f.Has(report.KeyErrno, "EACCES", "EPERM") ||
+					return f.isolatedNode() || f.Has(report.KeyErrno, "EACCES", "EPERM") || f.Has(report.KeyLocalRoute, "none") ||
 						f.OpinionOn(f.Host).GetThrough() && f.OthersReach(f.Host)
 				},
 			},
@@ -184,7 +184,7 @@ func changedServer(id string) rival {
 		id:       id,
 		looks:    "a server that has changed: the node pulled from it over TLS before",
 		acts:     report.FaultRegistry,
-		question: "check what has changed on {host}: this node has images from it",
+		question: "check what has changed on {host}: this node pulled images from it before",
 		excluded: func(f finding) bool {
 			return !f.PulledBefore() || f.Cause == report.CertificateUntrusted && !f.Has(report.KeySelfSigned)
 		},
@@ -285,7 +285,8 @@ func rivalsOfCertificates() []rivalry {
 				looks:    "a registry that has changed its authority",
 				acts:     report.FaultRegistry,
 				rare:     true,
-				question: "compare the certificate that {host} sends to another network",
+				question: "compare the certificate that {host} sends to {node} and to another network:\nopenssl s_client -connect {hostport}",
+				excluded: func(f finding) bool { return f.OpinionOn(f.Host).SeeAnother() }, // to others it still sends the old one
 			},
 		}},
 	}

@@ -1,6 +1,9 @@
 package diagnosis
 
-import "github.com/pullprobe/pullprobe/report"
+import (
+	"github.com/pullprobe/pullprobe/diagnosis/facts"
+	"github.com/pullprobe/pullprobe/report"
+)
 
 // rivalsOfTheRuntime are those of the runtime and its configuration.
 func rivalsOfTheRuntime() []rivalry {
@@ -22,7 +25,7 @@ func rivalsOfTheRuntime() []rivalry {
 				looks:    "a fault that the file would not have changed: the runtime ignores it",
 				acts:     report.FaultUndetermined,
 				rare:     true,
-				question: "pull after the file is corrected: {hostsFile}",
+				question: "pull again once {hostsFile} is corrected",
 				excluded: func(f finding) bool { return !f.Has(report.KeyIgnored, report.True) },
 			},
 		}},
@@ -32,7 +35,7 @@ func rivalsOfTheRuntime() []rivalry {
 				looks:    "a pod that waits for something else before its sandbox, such as its network",
 				acts:     report.FaultUndetermined,
 				rare:     true,
-				question: "read the runtime's own error: kubectl describe pod shows it as FailedCreatePodSandBox",
+				question: "read the runtime's own error in the Event FailedCreatePodSandBox:\nkubectl -n {ns} describe pod {pod}",
 				excluded: func(f finding) bool { return f.Message.MayMean(report.SandboxImageUnavailable) },
 			},
 		}},
@@ -45,6 +48,9 @@ func rivalsOfTheRuntime() []rivalry {
 				question: "pull without this mirror",
 				excluded: func(f finding) bool {
 					hosts := f.Hosts()
+					if facts.FoundAt(f.Evidence, f.Domain()) {
+						return true
+					}
 					return len(hosts) > 1 && f.Get(report.ManifestID(hosts[len(hosts)-1])).Outcome == report.Pass
 				},
 			},
@@ -76,7 +82,7 @@ func rivalsOfTheDisk() []rivalry {
 			id:       id,
 			looks:    "a registry that reports this of its own disk or quota: the runtime hands its text on",
 			acts:     report.FaultRegistry,
-			question: "check the image file system on {node}: df -h {disk}; df -i {disk}",
+			question: "check the image file system on {node}:\ndf -h {disk}\ndf -i {disk}",
 			excluded: func(f finding) bool { return f.FailedHere(report.KindDisk) || f.FailedHere(report.KindRuntime) },
 		}
 	}
@@ -123,7 +129,7 @@ func rivalsOfAnswers() []rivalry {
 		return rival{
 			id: id, looks: looks,
 			acts:     report.FaultUndetermined,
-			question: "send the same request from another network, or without the proxy, and see who answers for {host}",
+			question: "compare the answer with that in another network, or without the proxy:\ncurl -i https://{host}/v2/",
 			excluded: func(f finding) bool {
 				// A proxy answers for a host as a whole.
 				return f.direct() || f.Has(report.KeyCode) || f.Cause != report.TokenServiceFailed && f.IsRegistry()
@@ -141,14 +147,15 @@ func rivalsOfAnswers() []rivalry {
 				looks:    "a web server or an ingress without a backend, where a misspelt host leads",
 				acts:     report.FaultConfig,
 				rare:     true,
-				question: "check whether {host} is a registry at all:\ncurl -i https://{hostport}/v2/",
+				question: "check whether {host} is a registry at all:\ncurl -i https://{host}/v2/",
 				excluded: func(f finding) bool { return f.IsRegistry() && !f.UnderWildcard() },
 			},
 			{
-				id:       "head-answered-otherwise",
-				looks:    "something in front of the registry that answers HEAD otherwise than GET",
-				acts:     report.FaultRegistry,
-				question: "compare GET with HEAD from another network:\ncurl -i, curl -I https://{host}/v2/{repository}/manifests/{tag}",
+				id:    "head-answered-otherwise",
+				looks: "something in front of the registry that answers HEAD otherwise than GET",
+				acts:  report.FaultRegistry,
+				question: "compare the answers to GET and HEAD (-I for -i) in another network:\n" +
+					"curl -i https://{host}/v2/{repository}/manifests/{tag}",
 				excluded: func(f finding) bool { return f.Manifest(report.KeyGetStatus) != "200" },
 			},
 		}},

@@ -77,6 +77,12 @@ func causesInAnswers() []causeRule {
 			}
 			return o.WithRootCause(report.TokenServiceFailed).LikelyAtMost()
 		}},
+	}
+}
+
+// causesInLogins are what a refused or missing login means.
+func causesInLogins() []causeRule {
+	return []causeRule{
 		{"role-missing", "Azure answers 401 to a provider's login that has no role", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			notRun := e.causeFromKubelet(o) && e.Fact(report.IDCredentials, report.KeyProviderNotRun) != ""
 			byProvider := strings.HasPrefix(o.Check.Evidence[report.KeyUsedCredential], "provider ") || notRun
@@ -100,9 +106,8 @@ func causesInAnswers() []causeRule {
 			if !denied || ownReason(e, o) == "" {
 				return o
 			}
-			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("look up the refusal in the registry's log: " +
-				"its answer names a reason that is not the login (" +
-				ownReason(e, o) + ")")
+			return o.WithRootCause(report.AccessForbidden).LikelyAtMost("have the operator of " + o.Check.Host +
+				" look up in its log why it refused the pull: by its answer, " + inWords(ownReason(e, o)) + " forbids it, not the login")
 		}},
 		{"forbidden-to-anonymous", "an anonymous request was forbidden", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			policy := o.Check.Is(report.KeyPolicy) || ownReason(e, o) != ""
@@ -112,12 +117,25 @@ func causesInAnswers() []causeRule {
 			}
 			return o.WithRootCause(report.AccessDeniedOrMissing)
 		}},
+		{"login-missing-or-refused", "the message is the same without a login and with a refused one, and the pod's are not known", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
+			either := e.causeFromKubelet(o) && e.Message.MayMean(report.CredentialsRejected) && e.LoginsUnread()
+			if o.RootCause() != report.CredentialsMissing || !either {
+				return o
+			}
+			secrets := strings.ReplaceAll(e.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
+			unread := cmp.Or(e.UnreadSources(), "the pull secrets of the pod")
+			return o.WithRootCause(report.Undetermined).LikelyAtMost("check that " + unread + " exist, that one is for " + o.Check.Host +
+				", and that its login is valid:\nkubectl -n " + e.Fact(report.IDPod, report.KeyNamespace) + " get secrets " + secrets)
+		}},
 		{"present-but-not-for-pod", "the image is on the node, but this pod may not use it", func(
 			e *evaluation, o facts.Obstacle,
 		) facts.Obstacle {
 			// Newer kubelets pull an image that is present again, with the credentials of
 			// each pod (KubeletEnsureSecretPulledImages); older ones would not have pulled.
-			if !anonymous(o) || !o.Check.Cause.AboutLogin() || !e.Kubelet.Exists() || !e.Present() || e.AlwaysPulls() {
+			if !anonymous(o) || !o.Check.Cause.AboutLogin() || !e.Kubelet.Exists() || !e.Present() || e.AlwaysPulls() ||
+				!e.KubeletMayRefusePresent() {
 				return o
 			}
 			o = o.WithRootCause(report.PresentNotAuthorized, e.LocalImages().ID)
@@ -126,8 +144,7 @@ func causesInAnswers() []causeRule {
 	}
 }
 
-// causesOnTheNetwork trace names, addresses, certificates, and settings that
-// change where the runtime connects to.
+// causesOnTheNetwork trace names and addresses.
 func causesOnTheNetwork() []causeRule {
 	return []causeRule{
 		{"resolver-wrong-answer", "a resolver returns an address that is not the registry's", wrongAnswer},
@@ -149,12 +166,55 @@ func causesOnTheNetwork() []causeRule {
 			}
 			return o.AlsoBecause(facts.ResolversThatKnow(e.Evidence, o.Check.Host)...)
 		}},
+		{"addresses-not-resolved", "a resolver failed for the addresses of the only family that this node reaches", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
+			only := o.Check.Evidence[report.KeyOnlyFamily]
+			if o.RootCause() != report.NetworkUnreachable || only == "" {
+				return o
+			}
+			for _, c := range e.Below(report.DNSID(o.Check.Host)) {
+				cause := report.ResolverFailed
+				switch answer := c.Evidence[recordType(only)]; answer {
+				case "", "NOERROR", "NODATA", "NXDOMAIN":
+					continue
+				case "timeout":
+					cause = report.ResolverUnreachable
+				}
+				o = o.WithRootCause(cause, c.ID)
+				o.AsRuntime = true
+				return o.LikelyAtMost("resolve the " + only + " addresses of " + o.Check.Host + ":\nnslookup -type=" +
+					recordType(only) + " " + o.Check.Host)
+			}
+			return o
+		}},
+	}
+}
+
+// causesInSettings trace certificates and settings that change where the runtime connects to.
+func causesInSettings() []causeRule {
+	return []causeRule{
 		{"tls-intercepted", "TLS to a public registry is intercepted", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			intercepted := o.Check.Evidence[report.KeyInterceptor] != "" || o.Check.Evidence[report.KeySCT] == "false"
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyPublicRegistry) || !intercepted {
 				return o
 			}
-			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host + " sends to another network")
+			return o.WithRootCause(report.TLSIntercepted).LikelyAtMost("compare the certificate that " + o.Check.Host +
+				" sends to this node and to another network:\nopenssl s_client -connect " + report.WithPort(o.Check.Host))
+		}},
+		{"another-certificate", "other nodes agree on another certificate, of another issuer", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
+			host := o.Check.Host
+			if o.RootCause() != report.CertificateUntrusted || !e.OpinionOn(host).SeeAnother() {
+				return o
+			}
+			o = o.WithRootCause(report.TLSIntercepted).AlsoBecause(report.OpinionID(host))
+			if e.OthersReach(host) {
+				return o
+			}
+			// A machine of the registry with a certificate of its own seems the same.
+			return o.LikelyAtMost("compare the certificate of " + host + " on both:\nopenssl s_client -connect " + report.WithPort(host))
 		}},
 		{"intermediate-missing", "the server does not send its intermediate certificate", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			if o.RootCause() != report.CertificateUntrusted || !o.Check.Is(report.KeyMissingIntermediate) {
@@ -235,6 +295,19 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
+		{"mirror-lacks-image", "a mirror does not have the image, and other nodes find it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+			c := e.Get(report.IDImageElsewhere)
+			host := o.Check.Host
+			notThere := o.RootCause() == report.TagNotFound || o.RootCause() == report.RepositoryNotFound
+			if c.Outcome != report.Pass || !notThere || host == "" || report.Serves(host, e.Domain()) || facts.FoundAt(e.Evidence, host) {
+				return o
+			}
+			o = o.WithRootCause(report.MirrorFaulty).AlsoBecause(c.ID)
+			if which := c.Evidence[report.KeyWhich]; !c.Is(report.KeyAround) || !strings.Contains(which, ",") {
+				return o.LikelyAtMost("check the image on " + which + " again: it may have been pushed or removed in between")
+			}
+			return o
+		}},
 		{"mirror-lacks-layer", "a mirror lacks a layer, and its upstream does not give it", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
 			hosts := e.Hosts()
 			if o.Check.Kind != report.KindBlob || o.RootCause() != report.LayerCorrupt || len(hosts) < 2 || o.Check.Host == hosts[len(hosts)-1] {
@@ -285,7 +358,7 @@ func causesInMirrors() []causeRule {
 
 // openInBrowser decides whether a host is a registry at all.
 func openInBrowser(host, returns string) string {
-	return "open https://" + host + "/v2/ : it returns " + returns + "; is the name right?"
+	return "check whether " + host + " is the intended name: it returns " + returns + ":\ncurl -i https://" + host + "/v2/"
 }
 
 // ownReason returns the reason that the text of the registry, or of its token service,
@@ -296,6 +369,22 @@ func ownReason(e *evaluation, o facts.Obstacle) string {
 		return ""
 	}
 	return reason
+}
+
+// inWords returns what a reason for a refusal stands for.
+func inWords(reason string) string {
+	switch reason {
+	case "owner":
+		return "a policy of the repository"
+	case "network":
+		return "the address of this node"
+	case "country":
+		return "a rule for this country"
+	case "billing":
+		return "an unpaid or missing subscription"
+	default:
+		return "a " + reason // policy, quota, quarantine
+	}
 }
 
 // missingSecret traces an answer to an anonymous request to the pull secret that

@@ -1,6 +1,8 @@
 package diagnosis
 
 import (
+	"strconv"
+
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -40,6 +42,14 @@ func confidenceRules() []confidenceRule {
 		) (string, bool) {
 			question := e.versionQuestion()
 			return question, question != ""
+		}},
+		{"short-name-suggested", "a repository with a similar short name exists", func(
+			_ *evaluation, _ report.Verdict, o facts.Obstacle,
+		) (string, bool) {
+			at := o.Check.Evidence
+			return "check whether repository " + strconv.Quote(at[report.KeySuggestRepository]) +
+					" is meant: in a name this short, another letter may be another image",
+				at[report.KeyShortName] == report.True && o.RootCause() == report.RepositoryNotFound
 		}},
 		{"present-by-now", "the image was pulled to the node in the meantime", func(
 			e *evaluation, _ report.Verdict, o facts.Obstacle,

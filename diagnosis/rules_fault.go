@@ -51,11 +51,36 @@ func faultsOnTheNetwork() []faultRule {
 			}
 			return certainly(report.FaultNode), true
 		}},
+		{"no-route-here", "this node itself has no route to the address, so that no packet left it", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host, only := o.Check.Host, o.Check.Evidence[report.KeyOnlyFamily]
+			if o.RootCause() != report.NetworkUnreachable || o.Check.Evidence[report.KeyLocalRoute] != "none" || e.Isolated() ||
+				slices.Contains([]string{"EACCES", "EPERM"}, o.Check.Evidence[report.KeyErrno]) {
+				return no, false
+			}
+			switch {
+			case e.OpinionOn(host).GetThrough():
+				return certainly(report.FaultNode), true
+			case only == "": // the route may be left out on purpose
+				return presumably(report.FaultNode, fromAnotherNode(o.RootCause(), host)), true
+			}
+			return presumably(report.FaultNode, "check whether "+host+" should have "+only+" addresses:\nnslookup -type="+
+				recordType(only)+" "+host), true
+		}},
 		{"node-without-dns", "nsswitch.conf of the node has no DNS", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			return certainly(report.FaultNode), o.RootCause() == report.HostNotFound &&
 				e.Fact(report.DNSID(o.Check.Host), report.KeyNsswitch) == "files"
 		}},
 	}
+}
+
+// recordType returns the type of the DNS records with addresses of a family.
+func recordType(family string) string {
+	if family == "IPv6" {
+		return report.KeyAAAA
+	}
+	return report.KeyA
 }
 
 // faultsInTrust decide about certificates and about answers of resolvers.
@@ -105,11 +130,7 @@ func faultsInTrust() []faultRule {
 		}},
 		{"resolver-fails-for-one-name", "a resolver fails for this name only", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			failed := o.RootCause() == report.ResolverFailed || o.RootCause() == report.ResolverUnreachable
-			answers := slices.ContainsFunc(e.Below(report.DNSID(o.Check.Host)), func(c report.Check) bool {
-				// REFUSED is the resolver's own decision, not a failure of the name's domain.
-				return c.Cause == report.ResolverFailed && c.Evidence[report.KeyOtherName] == "answers" && c.Evidence[report.KeyRcode] != "REFUSED"
-			})
-			if !failed || o.Check.Kind != report.KindDNS || e.Get(report.IDControl).Outcome != report.Pass && !answers {
+			if !failed || o.Check.Kind != report.KindDNS || !e.onlyThisName(o.Check.Host) {
 				return no, false
 			}
 			r := presumably(report.FaultUndetermined, "resolve "+o.Check.Host+" with a resolver of another network: "+
@@ -123,6 +144,15 @@ func faultsInTrust() []faultRule {
 			return certainly(report.FaultRegistry), o.RootCause() == report.CertificateUntrusted && placeholder
 		}},
 	}
+}
+
+// onlyThisName reports whether the resolvers that fail for a name answer for others.
+func (e *evaluation) onlyThisName(host string) bool {
+	return e.Get(report.IDControl).Outcome == report.Pass ||
+		slices.ContainsFunc(e.Below(report.DNSID(host)), func(c report.Check) bool {
+			// REFUSED is the resolver's own decision, not a failure of the name's domain.
+			return c.Cause == report.ResolverFailed && c.Evidence[report.KeyOtherName] == "answers" && c.Evidence[report.KeyRcode] != "REFUSED"
+		})
 }
 
 // ingressDefault reports whether a certificate is the one that an ingress or a
@@ -167,8 +197,8 @@ func faultsInAnswers() []faultRule {
 				o.Check.Evidence[report.KeyRegistryStatus] != "403" {
 				return no, false
 			}
-			return presumably(report.FaultUndetermined, "send the same request from another network: "+
-				o.Check.Host+" answers 403 to every request from here"), true
+			return presumably(report.FaultUndetermined, o.Check.Host+" answers 403 to every request from here; "+
+				fromAnotherNetwork(o.Check.Host)), true
 		}},
 		{"forbidden-by-policy", "a policy forbids the image to all users", func(_ *evaluation, o facts.Obstacle) (responsibility, bool) {
 			return certainly(report.FaultConfig), o.RootCause() == report.AccessForbidden && o.Check.Is(report.KeyPolicy)
@@ -186,10 +216,17 @@ func faultsInAnswers() []faultRule {
 				return presumably(report.FaultUndetermined, "ask the owner of the repository whether it exists, and whether its policy "+
 					"allows this account"), true
 			case "network": // its list of addresses, or the address that this node goes out by
-				return presumably(report.FaultUndetermined, "send the same request from another network"), true
+				return presumably(report.FaultUndetermined, fromAnotherNetwork(o.Check.Host)), true
 			}
 			return no, false
 		}},
+	}
+}
+
+// faultsInLogins decide by which credentials were used, and by what a message names.
+func faultsInLogins() []faultRule {
+	no := responsibility{}
+	return []faultRule{
 		{"provider-expected", "a provider of the node should have credentials", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			provider := cmp.Or(e.Fact(report.IDCredentials, report.KeyExpectedProvider), e.Fact(report.IDCredentials, report.KeyProviderNotRun))
 			c := o.RootCause()
@@ -247,8 +284,8 @@ func (e *evaluation) faultOfReferredHost(o facts.Obstacle) (responsibility, bool
 		if token.Kind == report.KindToken && (status == "401" || status == "403") && html {
 			// A filter on the path, or a proxy in front of the service.
 			host := cmp.Or(token.Evidence[report.KeyRealmHost], token.Target)
-			return presumably(report.FaultUndetermined, "check which server answers at "+host+" with a web page: "+
-				"send the same request from another network"), true
+			return presumably(report.FaultUndetermined, "check which server answers at "+host+" with a web page; "+
+				fromAnotherNetwork(host)), true
 		}
 		return responsibility{}, false // it answered, and wrongly
 	}
@@ -341,6 +378,11 @@ func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {
 // elsewhere returns the request to a host from another node.
 func elsewhere(host string) string {
 	return "check from another node:\ncurl -sI https://" + host + "/v2/\n"
+}
+
+// fromAnotherNetwork asks for the answer of a host to a node of another network.
+func fromAnotherNetwork(host string) string {
+	return "compare its answer with that in another network:\ncurl -i https://" + host + "/v2/"
 }
 
 // fromAnotherNode says what the same check from another node would show.

@@ -1,6 +1,8 @@
 package diagnosis
 
 import (
+	"slices"
+
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -24,18 +26,30 @@ func faultsByOtherNodes() []faultRule {
 			r.because = []string{report.OpinionID(host)}
 			return r, e.isDecidedElsewhere(o) && e.OpinionOn(host).GetThrough()
 		}},
-		{"one-other-gets-through", "one other node gets through to the host, and none fails", func(
+		{"one-other-gets-through", "one other node gets through to the host, and few fail", func(
 			e *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {
 			host := o.Check.Host
 			r := presumably(report.FaultNode, elsewhere(host)+"one other node alone is no proof")
 			r.because = []string{report.OpinionID(host)}
+			return r, e.isDecidedElsewhere(o) && e.OpinionOn(host).OneOfFew()
+		}},
+		{"others-resolve-it", "the resolvers of other nodes answer for the name at which this node's fail", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			host := o.Check.Host
+			cause := o.RootCause()
 			op := e.OpinionOn(host)
-			return r, e.isDecidedElsewhere(o) && op.Reached == 1 && op.Failed == 0
+			r := presumably(report.FaultNode, "resolve "+host+" on "+op.Check.Evidence[report.KeyWhich]+
+				" again: its resolver may have the name of an earlier answer")
+			r.because = []string{report.OpinionID(host)}
+			// Who must act on a resolver that fails for other names too is known without them.
+			failed := o.Check.Kind == report.KindDNS && (cause == report.ResolverFailed || cause == report.ResolverUnreachable)
+			return r, failed && e.onlyThisName(host) && (op.GetThrough() || op.OneOfFew())
 		}},
 		{"name-unknown-elsewhere", "the name resolves on no other node either", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			host := o.Check.Host
-			r := presumably(report.FaultConfig, "check whether "+host+" is the intended name, and whether it exists outside the cluster's resolvers")
+			r := e.nameUnknown(host)
 			r.because = []string{report.OpinionID(host)}
 			return r, o.RootCause() == report.HostNotFound && e.isDecidedElsewhere(o) && e.allFailWith(host, report.HostNotFound)
 		}},
@@ -43,13 +57,45 @@ func faultsByOtherNodes() []faultRule {
 			e *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {
 			host := o.Check.Host
-			r := presumably(report.FaultRegistry,
-				"check "+host+" from outside the cluster: what all its nodes share (a proxy, an egress, a firewall) looks the same")
+			r := e.downForAll(host)
 			r.because = []string{report.OpinionID(host)}
 			return r, o.RootCause() != report.HostNotFound && e.isDecidedElsewhere(o) && e.OpinionOn(host).AllFail() &&
-				!e.someFailWith(host, report.HostNotFound)
+				!e.someFailWith(host, report.HostNotFound) &&
+				// Those without a route, as for IPv6, do not see the host.
+				(o.RootCause() == report.NetworkUnreachable || !e.someFailWith(host, report.NetworkUnreachable))
 		}},
 	}
+}
+
+// nameUnknown decides about a name that no node resolves. That of a public registry exists,
+// and so did one from which images were pulled.
+func (e *evaluation) nameUnknown(host string) responsibility {
+	rivals, known := e.OpinionOn(host).Rivals()
+	switch {
+	case e.Is(report.DNSID(host), report.KeyPublicRegistry):
+		return presumably(report.FaultNode, "resolve "+host+" outside of the cluster: the resolvers of these nodes may block it")
+	case !slices.Contains([]string{"", "0"}, e.LocalImages().Evidence[report.KeyCount]):
+		return presumably(report.FaultUndetermined, "resolve "+host+" outside of the cluster: images were pulled from it before, "+
+			"so its name is gone, or the resolvers of these nodes lost it")
+	case known && rivals == "":
+		return certainly(report.FaultConfig)
+	case known:
+		return presumably(report.FaultConfig, "resolve "+host+" outside of the cluster: "+rivals)
+	}
+	return presumably(report.FaultConfig, "check whether "+host+" is the intended name, and whether it exists outside the cluster's resolvers")
+}
+
+// downForAll decides about a host that no node connects to.
+func (e *evaluation) downForAll(host string) responsibility {
+	rivals, known := e.OpinionOn(host).Rivals()
+	switch {
+	case known && rivals == "":
+		return certainly(report.FaultRegistry)
+	case known:
+		return presumably(report.FaultRegistry, "check "+host+" from outside of the cluster: "+rivals)
+	}
+	return presumably(report.FaultRegistry,
+		"check "+host+" from outside the cluster: what all its nodes share (a proxy, an egress, a firewall) looks the same")
 }
 
 // faultsOfHosts decide about a host that one node alone does not reach.

@@ -7,8 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pullprobe/pullprobe/diagnosis/advice"
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // verdictRule gives a verdict if it applies.
@@ -54,6 +56,11 @@ func verdictsBeforeThePull() []verdictRule {
 		{"never-but-present", "the message of policy Never, while the image is present", func(e *evaluation) (report.Verdict, bool) {
 			if !e.Message.Proven || e.Message.Cause != report.NeverPullNotPresent || !e.Present() {
 				return no, false
+			}
+			if !e.KubeletMayRefusePresent() {
+				v := likely(report.Recovered, e.LocalImages().ID, e.Message.Check.ID)
+				v.WouldDecide = []string{"wait for the kubelet's next attempt: the image is on the node now, so it should succeed"}
+				return v, true
 			}
 			// Newer kubelets report the same for an image that was pulled with
 			// credentials that this pod does not have.
@@ -219,6 +226,10 @@ func verdictsOnThePath() []verdictRule {
 	}
 }
 
+// longWait is from when on the wait for a dead address explains that a pull is slow: it waits
+// so at each of several connections.
+const longWait = 3 * time.Second
+
 // offPathAddress applies where one address of several fails, for example, which the
 // runtime may have tried.
 func offPathAddress(e *evaluation) (report.Verdict, bool) {
@@ -318,7 +329,7 @@ func verdictsOfAClearPath() []verdictRule {
 			if !facts.TooSlow(e.Evidence) {
 				v.Cause, v.Fault, v.Confidence = report.Undetermined, report.FaultUndetermined, report.ConfidenceUndetermined
 				v.Summary = "every check from this node passes, but " + e.Get(report.IDPull).Summary + ": slow or stalled"
-				v.WouldDecide = []string{"pull with more time: crictl pull on this node"}
+				v.WouldDecide = []string{"pull without a time limit, on this node:\ncrictl pull " + e.Get(report.IDReference).Target}
 			}
 			return v, true
 		}},
@@ -329,6 +340,7 @@ func verdictsOfAClearPath() []verdictRule {
 func verdictsOfTheMessage() []verdictRule {
 	no := report.Verdict{}
 	return []verdictRule{
+		{"fault-is-gone", "every check passes, and the kubelet has not pulled since they found what it reported", faultIsGone},
 		{"message-disproved", "every check contradicts the message", func(e *evaluation) (report.Verdict, bool) {
 			m := e.Message
 			if !m.Exists() || m.Cause == report.Undetermined || !e.obstacle.Clear || m.Cause == report.PullQueueLimited || !e.disproves(m) {
@@ -349,6 +361,18 @@ func verdictsOfTheMessage() []verdictRule {
 			}
 			return e.messageOnly(), true
 		}},
+		{"creating-behind-dead-address", "the container is being created, and the runtime waits for an address that does not answer", func(
+			e *evaluation,
+		) (report.Verdict, bool) {
+			dead, used, after := facts.DeadFirst(e.Evidence, e.UsedHost())
+			if e.obstacle.Found() || !e.Creating() || after < longWait {
+				return no, false
+			}
+			v := e.weigh(facts.Obstacle{Check: dead, Because: append([]string{dead.ID, used.ID}, e.obstacle.Goals...), RuleChosen: true})
+			v.Summary = advice.Summary(e.Evidence, v) + "; the runtime waits " + readable.Duration(after) + " for it before it uses " + used.Target +
+				", at every connection"
+			return v, true
+		}},
 		{"creating-on-clear-path", "the container is being created, and the path is clear", func(e *evaluation) (report.Verdict, bool) {
 			if !e.obstacle.Clear || !e.Creating() {
 				return no, false
@@ -356,7 +380,7 @@ func verdictsOfTheMessage() []verdictRule {
 			summary := "the kubelet is waiting for the image without reporting a failure, and every check from this node passes: " +
 				"the pull may be slow rather than broken"
 			if s, err := strconv.ParseFloat(e.Fact(report.IDPull, report.KeyEstimateSeconds), 64); err == nil {
-				summary += "; at the rate of earlier test pulls it takes about " + report.Roughly(time.Duration(s*float64(time.Second)))
+				summary += "; at the rate of earlier test pulls it takes about " + readable.Roughly(time.Duration(s*float64(time.Second)))
 			}
 			return report.Verdict{
 				Fault:       report.FaultUndetermined,
@@ -413,6 +437,25 @@ func (e *evaluation) verdictIf(o facts.Obstacle, counts bool) (report.Verdict, b
 		return report.Verdict{}, false
 	}
 	return e.weigh(o), true
+}
+
+// faultIsGone applies where the checks found what the kubelet reported, and do not find it
+// any more, while the kubelet has not tried again.
+func faultIsGone(e *evaluation) (report.Verdict, bool) {
+	pod := e.Get(report.IDPod).Evidence
+	was := report.Cause(pod[report.KeyEarlierCause])
+	sameMessage := e.Message.Exists() && e.Message.Check.ID == report.IDPod &&
+		(e.Message.MayMean(was) || e.Message.Cause == report.Undetermined)
+	if was == "" || was.Stage() > report.StageImage || !sameMessage || !e.everyStepSeen() {
+		return report.Verdict{}, false
+	}
+	v := likely(report.Recovered, append(slices.Clone(e.obstacle.Goals), report.IDPod)...)
+	v.Summary = "the pull works now, as far as checked; the kubelet's last failure (" + string(was) + ") is from before that"
+	if at, err := time.Parse(time.RFC3339, pod[report.KeyNextPull]); err == nil {
+		v.Summary += ", and it pulls again at about " + readable.Time(at)
+	}
+	v.WouldDecide = []string{"wait for the kubelet's next attempt"}
+	return v, true
 }
 
 // disproves reports whether the checks got past the point that the message is
@@ -476,7 +519,7 @@ func staleSettings(e *evaluation) (report.Verdict, bool) {
 	}
 	stale := func(ids ...string) (report.Verdict, bool) {
 		v := confirmed(report.RuntimeConfigStale, append(ids, e.Message.Check.ID)...)
-		if !e.Message.FromTestPull() {
+		if !e.Message.FromTestPull() || e.RunsWithUnknown() {
 			v.Confidence = report.Likely
 			v.WouldDecide = []string{"check whether the pull succeeds after a restart of the runtime"}
 		}
@@ -493,7 +536,7 @@ func staleSettings(e *evaluation) (report.Verdict, bool) {
 	}
 	config, s := e.Get(report.IDRuntimeConfig), e.Message.Stage()
 	differs := config.Is(report.KeyNewer) && config.Evidence[report.KeyDiffers] != ""
-	if differs && s > report.StageLocal && s <= report.StageAnswer && e.configMatters() {
+	if (differs || e.RunsWithUnknown()) && s > report.StageLocal && s <= report.StageAnswer && e.configMatters() {
 		return stale(append([]string{report.IDRuntimeConfig}, e.obstacle.Goals...)...)
 	}
 	return report.Verdict{}, false

@@ -1,11 +1,14 @@
 package diagnosis_test
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	. "github.com/pullprobe/pullprobe/diagnosis"
 	. "github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // textOf returns what people read of these checks, in one line.
@@ -101,12 +104,15 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 		{"no route", editedAt(all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable)), 3,
 			func(c *Check) { c.Target = "192.0.2.1:443" }),
 			[]string{"ip route get 192.0.2.1"}, nil},
+		{"no route for IPv4", editedAt(all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable, onlyIPv6)), 3,
+			func(c *Check) { c.Target = "192.0.2.1:443" }),
+			[]string{"use a registry or a mirror with IPv6 addresses, or give", "a route to IPv4 addresses", "ip route get 192.0.2.1"}, nil},
 		{"rate limit", all(reported(RateLimited), ladder(KindManifest, RateLimited, ev("retryAfter", "60"))),
-			[]string{"wait 1 min; lasting: add a pull secret for registry.example, or a mirror in"}, nil},
+			[]string{"wait 1 min: the kubelet pulls again on its own. If the registry limits it again"}, nil},
 		{"an answer without a reason", all(reported(Undetermined), ladder(KindManifest, Undetermined)),
 			[]string{"not known yet; to find out: ask the operator of registry.example why it answers so"}, []string{"to confirm"}},
 		{"no registry", set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("status", "404"))), atRegistry, "status", "404"),
-			[]string{"open https://registry.example/v2/ : it returns 404 for every path; is the name right?"}, []string{"ask the operator"}},
+			[]string{"check whether registry.example is the intended name: it returns 404 for every path: curl -i https://registry.example/v2/"}, []string{"ask the operator"}},
 	} {
 		text := textOf(tt.checks)
 		for _, s := range tt.has {
@@ -142,6 +148,37 @@ func TestTextSaysItOnce(t *testing.T) {
 	if !strings.Contains(refused, "(seen; who must act is open)") || !strings.Contains(refused, "fix from another node: curl -v https://registry.example/v2/ if") ||
 		strings.Contains(refused, "to confirm") {
 		t.Error(refused)
+	}
+}
+
+// A command can be copied: it has a line of its own, and nothing else is on it. What a reader
+// must fill in is in capitals or angle brackets.
+func TestCommandsHaveLinesOfTheirOwn(t *testing.T) {
+	inProse := regexp.MustCompile(`\b(kubectl|oc|crictl|ctr|curl|openssl|systemctl|journalctl|docker login|docker manifest|getent|df|du|nslookup|dmesg) [a-z{-]`)
+	blank := regexp.MustCompile(`[<{][a-z]+[>}]| the `)
+	expect := func(what, text string) {
+		for line := range strings.Lines(text) {
+			line = strings.TrimRight(line, "\n")
+			switch {
+			case !readable.IsCommand(line) && inProse.MatchString(line):
+				t.Errorf("%s: a command in prose: %q", what, line)
+			case readable.IsCommand(line) && blank.MatchString(line):
+				t.Errorf("%s: a blank that is not marked: %q", what, line)
+			case readable.IsCommand(line) && strings.ContainsAny(line[len(line)-1:], ".;,:)") && !strings.HasSuffix(line, "=<PASSWORD>"):
+				t.Errorf("%s: more than a command: %q", what, line)
+			}
+		}
+	}
+	verdict := func(what string, v Verdict) {
+		for _, s := range append(slices.Clone(v.WouldDecide), v.Fix) {
+			expect(what, s)
+		}
+	}
+	for _, s := range situations() {
+		verdict(s.name, Diagnose(s.checks))
+	}
+	for _, r := range recordings(t) {
+		verdict(r.Row, Diagnose(r.Checks))
 	}
 }
 

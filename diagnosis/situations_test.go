@@ -193,6 +193,11 @@ func situationsOfAgreement() []situation {
 			FaultConfig, RepositoryNotFound, Confirmed, "manifest/" + host,
 		},
 		{
+			"a short name is no proof of another one",
+			all(reported(RepositoryNotFound), ladder(KindManifest, RepositoryNotFound, ev("suggestRepository", "app", "shortName", "true"))),
+			FaultConfig, RepositoryNotFound, Likely, "manifest/" + host,
+		},
+		{
 			"checks alone",
 			all(ladder(KindManifest, TagNotFound)),
 			FaultConfig, TagNotFound, Likely, "manifest/" + host,
@@ -254,6 +259,15 @@ func situationsOfBeforeThePull() []situation {
 				ladder("", ""),
 			),
 			FaultConfig, PresentNotAuthorized, Likely, "pod",
+		},
+		{
+			"Never, the image is present by now, a kubelet that refuses no pod a present image",
+			all(
+				check("pod", KindPod, Fail, NeverPullNotPresent, ev("proven", "true", "kubelet", "1.33")),
+				check("local/"+host, KindImage, Pass, "", ev("present", "true")),
+				ladder("", ""),
+			),
+			FaultNone, Recovered, Likely, "local/" + host,
 		},
 		{
 			"not a pull problem",
@@ -358,12 +372,37 @@ func situationsOfReach() []situation {
 		{
 			"timed out, one other node gets through and one does not",
 			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 1, "ConnectionTimeout")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, one other node gets through and many do not",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(1, 9, "ConnectionTimeout")),
 			FaultUndetermined, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out before the runtime would, and two other nodes get through",
+			all(ladder(KindDial, ConnectionTimeout, ev("deadline", "true")), opinion(2, 0, "")),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"refused on all nodes, which have nothing else in common",
+			all(reported(ConnectionRefused), ladder(KindDial, ConnectionRefused), with(opinion(0, 2, "ConnectionRefused"), ev("rivals", "none"))),
+			FaultRegistry, ConnectionRefused, Confirmed, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"refused on all nodes, which may have one egress",
+			all(reported(ConnectionRefused), ladder(KindDial, ConnectionRefused), with(opinion(0, 2, "ConnectionRefused"), ev("rivals", "they may all have the same egress"))),
+			FaultRegistry, ConnectionRefused, Likely, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
 			"timed out, two other nodes fail too",
 			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "ConnectionTimeout, ConnectionRefused")),
 			FaultRegistry, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.1:443",
+		},
+		{
+			"timed out, and two other nodes have no route",
+			all(reported(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), opinion(0, 2, "NetworkUnreachable")),
+			FaultUndetermined, ConnectionTimeout, Confirmed, "dial/" + host + "/192.0.2.1:443",
 		},
 		{
 			"timed out, images pulled before, and two other nodes fail too",
@@ -399,6 +438,60 @@ func situationsOfReach() []situation {
 			"the name resolves on no node",
 			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), opinion(0, 3, "HostNotFound")),
 			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the registry does not have the tag, and another node found it at a mirror",
+			all(
+				reported(TagNotFound), ladder(KindManifest, TagNotFound),
+				check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "mirror.example", "which", "node-a, node-c", "around", "true")),
+			),
+			FaultConfig, TagNotFound, Confirmed, "manifest/" + host,
+		},
+		{
+			"the name resolves on no node, by different resolvers",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultConfig, HostNotFound, Confirmed, "dns/" + host,
+		},
+		{
+			"the name resolves on no node, by one resolver",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "all of them have the same resolver"))),
+			FaultConfig, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the name of a public registry resolves on no node",
+			all(reported(HostNotFound), ladder(KindDNS, HostNotFound, ev("publicRegistry", "true")), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultNode, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the name resolves on no node, and images were pulled from there",
+			all(reported(HostNotFound), imagesHere("3"), ladder(KindDNS, HostNotFound), with(opinion(0, 2, "HostNotFound"), ev("rivals", "none"))),
+			FaultUndetermined, HostNotFound, Likely, "dns/" + host,
+		},
+		{
+			"the resolver fails for this name only, and other nodes resolve it",
+			all(
+				reported(ResolverFailed), ladder(KindDNS, ResolverFailed),
+				check("dns/"+host+"/10.0.0.2:53", KindDNS, Fail, ResolverFailed, ev("otherName", "answers")), opinion(2, 0, ""),
+			),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
+			"other nodes agree on another certificate of another issuer at the same address",
+			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted), with(opinion(2, 0, ""), ev("seesAnother", "certificate, issuer"))),
+			FaultNode, TLSIntercepted, Confirmed, "tls/" + host + "/192.0.2.1:443",
+		},
+		{
+			"other nodes agree on another certificate at another address",
+			all(
+				reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted),
+				with(reaching(opinion(2, 0, ""), "192.0.2.9"), ev("seesAnother", "certificate, issuer")),
+			),
+			FaultNode, TLSIntercepted, Likely, "tls/" + host + "/192.0.2.1:443",
+		},
+		{
+			"other nodes agree on a renewed certificate of the same issuer",
+			all(reported(CertificateUntrusted), ladder(KindTLS, CertificateUntrusted), with(opinion(2, 0, ""), ev("seesAnother", "certificate"))),
+			FaultNode, CertificateUntrusted, Confirmed, "tls/" + host + "/192.0.2.1:443",
 		},
 		{
 			"the name resolves on other nodes",
@@ -745,6 +838,24 @@ func situationsOfProviders() []situation {
 				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
 			),
 			FaultUndetermined, AccessForbidden, Likely, "pod",
+		},
+		{
+			"refused with a login or without one, and the pod's secrets are not read",
+			all(
+				with(reported(CredentialsMissing), ev("could", "CredentialsMissing,CredentialsRejected", "pullSecrets", "regcred")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+		{
+			"refused without a login, and the pod's secrets are not read",
+			all(
+				with(reported(CredentialsMissing), ev("could", "CredentialsMissing,AccessForbidden", "pullSecrets", "regcred")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, "pod",
 		},
 		{
 			"provider fails now, the kubelet passed the login",
@@ -1123,6 +1234,16 @@ func situationsOfAnswers() []situation {
 			FaultConfig, PresentNotAuthorized, Likely, "local/" + host,
 		},
 		{
+			"image present by now, a kubelet that refuses no pod a present image",
+			all(
+				check("pod", KindPod, Fail, CredentialsMissing, ev("kubelet", "1.33")),
+				check("credentials", KindCredentials, Pass, "", ev("node", "read")),
+				check("local/"+host, KindImage, Pass, "", ev("present", "true")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true")),
+			),
+			FaultConfig, CredentialsMissing, Likely, "manifest/" + host,
+		},
+		{
 			"image present, policy Always",
 			all(
 				check("pod", KindPod, Fail, CredentialsMissing, ev("policy", "Always")),
@@ -1452,6 +1573,26 @@ func situationsOfConfig() []situation {
 				check("pull", KindPull, Fail, TagNotFound),
 			),
 			FaultNode, RuntimeConfigStale, Confirmed, "runtime/config.toml",
+		},
+		{
+			"a config.toml newer than a runtime that does not tell what it runs with",
+			all(
+				newer("runtime/config.toml"),
+				check("hosts/"+host, KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/"+host+"/hosts.toml")),
+				ladder("", ""),
+				check("pull", KindPull, Fail, TagNotFound),
+			),
+			FaultNode, RuntimeConfigStale, Likely, "runtime/config.toml",
+		},
+		{
+			"a newer config.toml, and the runtime tells that it runs with the same",
+			all(
+				newer("runtime/config.toml", ev("runs", "/etc/containerd/certs.d")),
+				check("hosts/"+host, KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/"+host+"/hosts.toml")),
+				ladder("", ""),
+				check("pull", KindPull, Fail, TagNotFound),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pull",
 		},
 		{
 			"a newer config.toml without a difference",
@@ -1960,6 +2101,30 @@ func situationsOfWeakChecks() []situation {
 			FaultUndetermined, TagNotFound, Likely, atManifest,
 		},
 		{
+			"no such tag at a mirror, and two other nodes found it at the registry",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)),
+					check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "elsewhere.lab", "which", "node-a, node-c", "around", "true")))...),
+			FaultNode, MirrorFaulty, Likely, atManifest,
+		},
+		{
+			"no such tag at a mirror, and another node found it at the registry later",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)),
+					check("elsewhere/image", KindElsewhere, Pass, "", ev("foundAt", "elsewhere.lab", "which", "node-a")))...),
+			FaultNode, MirrorFaulty, Likely, atManifest,
+		},
+		{
+			"the container is being created, and the first of two addresses does not answer here",
+			append(
+				set(set(all(check("pod", KindPod, Pass, "", ev("creating", "true")), ladder("", "")), "dial/"+host+"/192.0.2.1:443", "taken", "true"), "dial/"+host+"/192.0.2.1:443", "afterMs", "15000"),
+				check("dial/"+host+"/192.0.2.2:443", KindDial, Fail, ConnectionTimeout), opinion(2, 0, ""),
+			),
+			FaultNode, ConnectionTimeout, Likely, "dial/" + host + "/192.0.2.2:443",
+		},
+		{
 			"no such tag at the registry itself, which hosts.toml names",
 			all(reported(TagNotFound), read, hostsFile(host), ladder(KindManifest, TagNotFound)),
 			FaultConfig, TagNotFound, Confirmed, atManifest,
@@ -1968,6 +2133,32 @@ func situationsOfWeakChecks() []situation {
 			"a refusal that is remembered",
 			all(reported(CredentialsRejected), read, ladder(KindManifest, CredentialsRejected, ev("remembered", "true"))),
 			FaultConfig, CredentialsRejected, Likely, atManifest,
+		},
+		{
+			"a refusal of the same request that is remembered",
+			all(reported(CredentialsRejected), read,
+				ladder(KindManifest, CredentialsRejected, ev("remembered", "true", "answeredAt", "2026-11-30T22:01:05Z"))),
+			FaultConfig, CredentialsRejected, Confirmed, atManifest,
+		},
+		{
+			"a refusal of the same request that is remembered, and the kubelet reports nothing",
+			all(read, ladder(KindManifest, CredentialsRejected, ev("remembered", "true", "answeredAt", "2026-11-30T22:01:05Z"))),
+			FaultConfig, CredentialsRejected, Likely, atManifest,
+		},
+		{
+			"rejected until the login was corrected, and the kubelet has not pulled since",
+			all(with(reported(CredentialsRejected), ev("earlierCause", "CredentialsRejected", "nextPull", "2026-11-30T22:05:00Z")), read, pullable()),
+			FaultNone, Recovered, Likely, "blob/" + host,
+		},
+		{
+			"rejected, though the checks pass, and never found it",
+			all(reported(CredentialsRejected), read, pullable()),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
+		},
+		{
+			"rejected until the login was corrected, and not every step was seen",
+			all(with(reported(CredentialsRejected), ev("earlierCause", "CredentialsRejected")), read, ladder("", "")),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 		{
 			"a token service's refusal that is remembered",
@@ -2211,6 +2402,34 @@ func situationsOfThingsBetween() []situation {
 			FaultNode, NetworkUnreachable, Likely, atDial,
 		},
 		{
+			"no route on this node itself",
+			all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable, ev("errno", "ENETUNREACH", "localRoute", "none"))),
+			FaultNode, NetworkUnreachable, Likely, atDial,
+		},
+		{
+			"no route on this node itself, two other nodes get through",
+			all(reported(NetworkUnreachable), opinion(2, 0, ""),
+				ladder(KindDial, NetworkUnreachable, ev("errno", "ENETUNREACH", "localRoute", "none"))),
+			FaultNode, NetworkUnreachable, Confirmed, atDial,
+		},
+		{
+			"a registry with IPv4 only, and a node with IPv6 only",
+			all(reported(NetworkUnreachable), ladder(KindDial, NetworkUnreachable, onlyIPv6)),
+			FaultNode, NetworkUnreachable, Likely, atDial,
+		},
+		{
+			"a resolver fails for AAAA, and the node has IPv6 only",
+			all(reported(NetworkUnreachable), resolves("192.0.2.53:53", "A", "NOERROR", "AAAA", "SERVFAIL"),
+				ladder(KindDial, NetworkUnreachable, onlyIPv6)),
+			FaultUndetermined, ResolverFailed, Likely, "dns/" + host + "/192.0.2.53:53",
+		},
+		{
+			"a resolver does not answer for AAAA, and the node has IPv6 only",
+			all(reported(NetworkUnreachable), resolves("192.0.2.53:53", "A", "NOERROR", "AAAA", "timeout"),
+				ladder(KindDial, NetworkUnreachable, onlyIPv6)),
+			FaultNode, ResolverUnreachable, Likely, "dns/" + host + "/192.0.2.53:53",
+		},
+		{
 			"SERVFAIL, and the resolver answers for another domain",
 			all(
 				reported(ResolverFailed),
@@ -2263,9 +2482,12 @@ func imagesHere(n string) Check {
 	return check("local/"+host, KindImage, Pass, "", ev("count", n))
 }
 
-func resolves(resolver string) Check {
-	return check("dns/"+host+"/"+resolver, KindDNS, Pass, "")
+func resolves(resolver string, kv ...string) Check {
+	return check("dns/"+host+"/"+resolver, KindDNS, Pass, "", ev(kv...))
 }
+
+// onlyIPv6 makes an address one that a node with IPv6 only does not reach.
+var onlyIPv6 = ev("errno", "ENETUNREACH", "localRoute", "none", "onlyFamily", "IPv6")
 
 // notDialed returns the checks of a host that the guard forbids to contact.
 func notDialed() []Check {

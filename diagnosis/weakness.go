@@ -29,8 +29,9 @@ func weaknessesOfChecks() []weakness {
 			}
 			return "wait for the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(report.KeyDeadline)
 		}},
-		{"remembered", "the answer is remembered, and no request was sent now", func(_ finding, c report.Check) (string, bool) {
-			return "send a new request to " + c.Host + ": its answer is remembered from an earlier one", c.Is(report.KeyRemembered)
+		{"remembered", "the login was rejected for another image, and is not sent again now", func(_ finding, c report.Check) (string, bool) {
+			return "request a new diagnosis, which sends these credentials to " + c.Host + " once more: they were rejected for another image",
+				c.Is(report.KeyRemembered) && c.Evidence[report.KeyAnsweredAt] == ""
 		}},
 		{"login-not-sent", "the login was not sent where the runtime sends it", func(_ finding, c report.Check) (string, bool) {
 			reason := c.Evidence[report.KeyLoginNotSent]

@@ -2,6 +2,7 @@ package diagnosis
 
 import (
 	"cmp"
+	"net/netip"
 	"strings"
 
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
@@ -21,7 +22,7 @@ func weaknessesOfMachines() []weakness {
 			if says != "" {
 				other += " (" + says + ")"
 			}
-			question := "send the same request to " + other + ": the one that answered may be an old machine"
+			question := "compare the answer of " + other + ": the one that answered may be an old machine" + atAddress(f, c, says)
 			if name.Evidence[report.KeyFrom] == "hosts" && !strings.ContainsAny(says, ".:") { // an rcode, or no answer
 				question = "check whether the address of " + host + " in the hosts file of this node is right: DNS does not know the name"
 			}
@@ -34,8 +35,11 @@ func weaknessesOfMachines() []weakness {
 			f finding, c report.Check,
 		) (string, bool) {
 			host := facts.AnsweringHost(c)
-			question := "send the same request to every address of " + host + " (" + f.Fact(report.DNSID(host), report.KeyAddresses) +
-				"): only one machine was asked"
+			question := "compare the answers of all machines of " + host + " (" + f.Fact(report.DNSID(host), report.KeyAddresses) +
+				"): only one of them answered" + atAddress(f, c, "ADDRESS")
+			if c.Evidence[report.KeyOtherMachines] != "" {
+				question = "" // the others were compared
+			}
 			return question, facts.IsAnswer(c) && facts.SeveralMachines(f.Evidence, host) &&
 				!facts.IsOneService(f.Evidence, host) && !facts.SameAnswer(c, report.KeyOtherMachines)
 		}},
@@ -46,9 +50,9 @@ func weaknessesOfMachines() []weakness {
 			return "check whether " + other + " has what " + c.Host + " has: it may lag behind",
 				facts.IsAnswer(c) && c.Kind == report.KindManifest && other != "" && other != c.Host
 		}},
-		{"answered-by-a-cache", "a cache in front of the registry gave the answer", func(_ finding, c report.Check) (string, bool) {
-			return "a cache (" + c.Evidence[report.KeyCached] + ") gave the answer of " + c.Host +
-					", which may be out of date: send the same request directly to the registry behind the cache",
+		{"answered-by-a-cache", "a cache in front of the registry gave the answer", func(f finding, c report.Check) (string, bool) {
+			return "the answer of " + c.Host + " came from a cache (" + c.Evidence[report.KeyCached] +
+					") and may be out of date; compare it with that of the registry itself" + asManifest(f, c, "-H 'Cache-Control: no-cache' "),
 				facts.IsAnswer(c) && c.Evidence[report.KeyCached] != ""
 		}},
 		{"public-registry-inside", "the name of a public registry leads to a private address", func(f finding, c report.Check) (string, bool) {
@@ -70,6 +74,30 @@ func weaknessesOfMachines() []weakness {
 			return question, facts.IsAnswer(c) && f.SentElsewhere(c.Host)
 		}},
 	}
+}
+
+// asManifest returns the command that requests the manifest of the image from the host of a
+// check, after a colon; empty for a check of something else.
+func asManifest(f finding, c report.Check, options string) string {
+	reference := f.Get(report.IDReference).Evidence
+	tag := cmp.Or(reference[report.KeyTag], reference[report.KeyDigest])
+	if c.Kind != report.KindManifest || reference[report.KeyPath] == "" || tag == "" {
+		return ""
+	}
+	return ":\ncurl -i " + options + "https://" + c.Host + "/v2/" + reference[report.KeyPath] + "/manifests/" + tag
+}
+
+// atAddress returns that command for one address of the host, or for ADDRESS; empty for what is
+// no address.
+func atAddress(f finding, c report.Check, address string) string {
+	ip, err := netip.ParseAddr(address)
+	switch {
+	case err != nil && address != "ADDRESS":
+		return ""
+	case ip.Is6():
+		address = "[" + address + "]"
+	}
+	return asManifest(f, c, "--connect-to ::"+address+": ")
 }
 
 // weaknessesOfAnswers are those of answers that may mean something else.

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // MaxValue bounds one evidence value, in bytes.
@@ -24,7 +24,7 @@ type Facts map[string]string
 func (f Facts) Checked() map[string]string {
 	out := make(map[string]string, len(f))
 	for k, v := range f {
-		if v = report.Clean(v, MaxValue); v != "" {
+		if v = readable.Clean(v, MaxValue); v != "" {
 			out[k] = v
 		}
 	}
@@ -53,7 +53,7 @@ func Word(s string, limit int) string {
 			return r
 		}
 		return '?'
-	}, report.Clean(s, limit))
+	}, readable.Clean(s, limit))
 }
 
 // Errno returns the name of the system error in err, such as "ENOENT", or else a

@@ -23,12 +23,16 @@ type credentialResolver struct {
 	providers *credentials.ProviderRunner // nil: they are not run
 	tokens    bool                        // providers that take a ServiceAccount's token get one
 	after     time.Time                   // failures of providers before this do not count
+	minor     int                         // of the kubelet; 0: not known
 }
 
 // Credentials resolves the credentials for a repository (host/path without tag)
 // as the kubelet does.
 func (e *Examiner) Credentials(ctx context.Context, repository string, s Subject) credentials.Resolution {
 	r := credentialResolver{runtime: e.Node.Runtime, kubelet: &e.Node.kubelet, after: s.After}
+	if e.Node.KubeletMinor != nil {
+		r.minor = e.Node.KubeletMinor()
+	}
 	if policy := e.Node.policy(); policy.CredentialProviders {
 		r.providers, r.tokens = e.Providers, policy.ProviderTokens
 	}
@@ -89,7 +93,8 @@ func (r credentialResolver) kubeletCredentials(
 	if problem != "" {
 		return &credentials.NodeSources{Problem: problem}
 	}
-	node := &credentials.NodeSources{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig()}
+	kubelet.Minor = r.minor
+	node := &credentials.NodeSources{File: kubelet.DockerConfig(), Providers: kubelet.ProviderConfig(), Minor: r.minor}
 	if node.Providers.Problem == "" {
 		node.Results = r.runProviders(ctx, credentials.ProviderCall{
 			Kubelet: kubelet, Config: node.Providers, Repository: repository, After: r.after, Identity: pod,
@@ -192,7 +197,7 @@ func withoutRejected(list []credentials.Credential, hosts []string, rejected *cr
 	}
 	return slices.DeleteFunc(slices.Clone(list), func(c credentials.Credential) bool {
 		return !slices.ContainsFunc(hosts, func(host string) bool {
-			_, known := rejected.Contains(host, c.Username, c.Password)
+			_, known := rejected.Find(host, c.Username, c.Password)
 			return !known
 		})
 	})

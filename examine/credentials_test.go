@@ -174,7 +174,7 @@ func TestWhyNotRun(t *testing.T) {
 func TestWithoutRejected(t *testing.T) {
 	e := &Examiner{Refusals: &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }}}
 	bad, good := credentials.Credential{Username: "u", Password: "bad"}, credentials.Credential{Username: "u", Password: "good"}
-	e.Refusals.Add("r.example", "u", "bad")
+	e.Refusals.Add("r.example", "u", "bad", credentials.Answer{})
 	for _, tt := range []struct {
 		hosts []string
 		want  int

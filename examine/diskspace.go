@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/probes/disk"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // minReserve is the least space in bytes that a test pull must leave free.
@@ -64,7 +65,7 @@ func (p *diskProber) check(d imageDisk, need int64) report.Check {
 			Target:   d.name,
 			Outcome:  report.Error,
 			Evidence: map[string]string{report.KeyDeadline: report.True},
-			Summary:  d.name + " did not answer within " + report.Duration(callTimeout),
+			Summary:  d.name + " did not answer within " + readable.Duration(callTimeout),
 		}
 	}
 	return c

@@ -11,6 +11,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // Examiner checks images from this node. It calls no Kubernetes API.
@@ -104,7 +105,7 @@ type Result struct {
 	Final  bool           // false: the test pull is still running
 	// Redactor knows the secrets that were used. Checks that are added later must
 	// pass through it.
-	Redactor report.Redactor
+	Redactor redact.Redactor
 }
 
 // Examine makes all checks of one image, in four steps: gather what this node
@@ -122,7 +123,7 @@ func (e *Examiner) Examine(ctx context.Context, s Subject, early func(Result)) R
 	defer cancel()
 	if refCheck.Outcome == report.Fail {
 		check, redactor := e.completeDigest(quick, s, refCheck)
-		return Result{Checks: redactor.Checks([]report.Check{check}), Final: true, Redactor: redactor}
+		return Result{Checks: report.RedactedChecks(redactor, []report.Check{check}), Final: true, Redactor: redactor}
 	}
 	known := e.gather(quick, s, refCheck, ref)
 	defer known.node.close()
@@ -168,7 +169,7 @@ func (e *Examiner) result(known gathered, found probed, pull report.Check, final
 		disk = e.Node.disks.check(known.node.disk, need)
 	}
 	checks := assemble(known, disk, found.checks, pull)
-	return Result{Checks: found.redactor.Checks(checks), Final: final, Redactor: found.redactor}
+	return Result{Checks: report.RedactedChecks(found.redactor, checks), Final: final, Redactor: found.redactor}
 }
 
 // testPuller returns what makes the test pull of an examination.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // defaultImageFS is where containerd keeps its images unless configured
@@ -57,6 +58,6 @@ func (n *NodeReader) State(ctx context.Context) (runtime, disk report.Check) {
 	}); err != nil {
 		disk = diskNotChecked(fs.name, "the runtime's process is not accessible, so its disk is not checked: "+err.Error())
 	}
-	redactor := report.NewRedactor()
-	return redactor.Check(runtime), redactor.Check(disk)
+	redactor := redact.New()
+	return runtime.Redacted(redactor), disk.Redacted(redactor)
 }

@@ -32,6 +32,9 @@ type NodeReader struct {
 
 	// Policy returns the current policy; nil: [DefaultPolicy].
 	Policy func() Policy
+	// KubeletMinor returns the minor version of the kubelet: 33 of Kubernetes 1.33. nil, or
+	// 0: not known.
+	KubeletMinor func() int
 
 	kubelet   kubeletFinder
 	disks     diskProber

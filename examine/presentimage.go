@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -19,14 +20,14 @@ func presentImage(ref reference.Ref, image cri.Image, platform string, files run
 	if image.ID == "" {
 		return report.Check{}
 	}
-	id, digest := report.Clean(image.ID, 80), digestIn(image, ref.Domain+"/"+ref.Path)
+	id, digest := readable.Clean(image.ID, 80), digestIn(image, ref.Domain+"/"+ref.Path)
 	c := report.Check{
 		ID:      report.LocalImageID(ref.Domain),
 		Kind:    report.KindImage,
 		Host:    ref.Domain,
 		Target:  ref.String(),
 		Outcome: report.Pass,
-		Summary: "the image is on the node (" + cmp.Or(digest, id) + ", " + report.Bytes(image.Size) + ")",
+		Summary: "the image is on the node (" + cmp.Or(digest, id) + ", " + readable.Bytes(image.Size) + ")",
 	}
 	c.Evidence = map[string]string{report.KeyImageID: id}
 	if digest != "" {
@@ -37,7 +38,7 @@ func presentImage(ref reference.Ref, image cri.Image, platform string, files run
 		return c
 	}
 	wanted := wantedPlatform(platform)
-	c.Evidence[report.KeyPlatform], c.Evidence[report.KeyWanted] = report.Clean(platforms.Format(has), 60), platforms.Format(wanted)
+	c.Evidence[report.KeyPlatform], c.Evidence[report.KeyWanted] = readable.Clean(platforms.Format(has), 60), platforms.Format(wanted)
 	switch same := has.OS == wanted.OS && has.Architecture == wanted.Architecture; {
 	case same, platforms.Only(wanted).Match(has), has.Architecture == "wasm":
 	case files != nil && registry.Emulates(files, has.Architecture):
@@ -63,7 +64,7 @@ func wantedPlatform(platform string) platforms.Platform {
 func digestIn(image cri.Image, repository string) string {
 	for _, name := range image.Digests {
 		if digest, ok := strings.CutPrefix(name, repository+"@"); ok {
-			return report.Clean(digest, 100)
+			return readable.Clean(digest, 100)
 		}
 	}
 	return ""

@@ -11,12 +11,13 @@ import (
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // probed is what the probes of the registries found.
 type probed struct {
 	checks   []report.Check
-	redactor report.Redactor // knows the secrets that were used and those that were received
+	redactor redact.Redactor // knows the secrets that were used and those that were received
 }
 
 // probe checks every registry host that the runtime would contact for the image.
@@ -130,8 +131,8 @@ func (s *secretList) add(secret string) {
 }
 
 // redactorFor returns a redactor that knows these credentials.
-func redactorFor(in []credentials.Credential) report.Redactor {
-	r := report.NewRedactor()
+func redactorFor(in []credentials.Credential) redact.Redactor {
+	r := redact.New()
 	for _, c := range in {
 		r = r.WithLogin(c.Username, c.Password).With(c.IdentityToken)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // maxHosts limits the hosts that are remembered: tenants name them.
@@ -65,6 +66,6 @@ func (s *pullSpeeds) addEstimate(pull report.Check, host string, size int64) rep
 	pull.Evidence[report.KeyThroughput] = strconv.FormatInt(perSecond, 10)
 	pull.Evidence[report.KeyEstimateSeconds] = strconv.FormatInt(int64(takes.Seconds()), 10)
 	pull.Summary += fmt.Sprintf("; %s take about %s: test pulls from %s ran at %s/s",
-		report.Bytes(size), report.Roughly(takes), host, report.Bytes(perSecond))
+		readable.Bytes(size), readable.Roughly(takes), host, readable.Bytes(perSecond))
 	return pull
 }

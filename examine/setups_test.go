@@ -302,7 +302,7 @@ func examineCell(t *testing.T, n node, c cell, runtime *cri.Client, conn *grpc.C
 		},
 		Failing: true,
 	}, nil)
-	out := append([]report.Check{x.Checks[0], x.Redactor.Check(check)}, x.Checks[1:]...)
+	out := append([]report.Check{x.Checks[0], check.Redacted(x.Redactor)}, x.Checks[1:]...)
 	return out
 }
 

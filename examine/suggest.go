@@ -18,6 +18,8 @@ import (
 	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/probes/similar"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // This file finds the image that was probably meant by a name that leads nowhere: in
@@ -84,7 +86,7 @@ func (e *Examiner) glance(
 // check returns the check "reference/suggested".
 func (c candidate) check(sight registry.Sight) report.Check {
 	check := report.Check{ID: report.IDSuggested, Kind: report.KindReference, Outcome: report.Pass}
-	check.Target = report.Clean(c.image, evidence.MaxValue)
+	check.Target = readable.Clean(c.image, evidence.MaxValue)
 	e := evidence.Facts{}
 	var sentence []string
 	if c.use.Host != "" {
@@ -112,7 +114,7 @@ func (c candidate) check(sight registry.Sight) report.Check {
 	default:
 		sentence = append(sentence, "whether "+c.image+" exists was not seen")
 	}
-	check.Summary = report.Clean(strings.Join(sentence, "; "), 500)
+	check.Summary = readable.Clean(strings.Join(sentence, "; "), 500)
 	check.Evidence = e.Checked()
 	return check
 }
@@ -228,8 +230,8 @@ func (s Subject) repositoriesOf(domain string) []string {
 // completeDigest adds to the check of an invalid name whose digest was cut short the name
 // with the whole digest: that of an image of this repository on the node, or of the tag that
 // the name has, too.
-func (e *Examiner) completeDigest(ctx context.Context, s Subject, check report.Check) (report.Check, report.Redactor) {
-	redactor := report.NewRedactor()
+func (e *Examiner) completeDigest(ctx context.Context, s Subject, check report.Check) (report.Check, redact.Redactor) {
+	redactor := redact.New()
 	ref, cut, ok := reference.CutDigest(s.Image)
 	if !ok {
 		return check, redactor

@@ -134,7 +134,7 @@ func (n *typoNode) examine(image string, around *Neighbors, secretFor string) []
 	known := gathered{ref: ref, reference: check, node: nodeView{Prober: n.prober}, local: report.Check{ID: report.LocalID(ref.Domain)}}
 	known.credentials = e.Credentials(n.t.Context(), ref.Domain+"/"+ref.Path, s)
 	found := e.probe(n.t.Context(), s, known)
-	return slices.Concat([]report.Check{check}, known.credentials.Checks, found.redactor.Checks(found.checks))
+	return slices.Concat([]report.Check{check}, known.credentials.Checks, report.RedactedChecks(found.redactor, found.checks))
 }
 
 // sentTo returns the requests to a host.

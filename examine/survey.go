@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/registry"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // SurveyRequest is what a sweep wants to know.
@@ -73,11 +74,11 @@ func (s Surveyor) Survey(ctx context.Context, want SurveyRequest) (found SurveyR
 			o.Lead = &Redirect{Lead: *look.Lead, Via: look.Place.Name(), Role: report.RoleToken}
 		}
 	}
-	redactor := report.NewRedactor()
+	redactor := redact.New()
 	for i := range all.observations {
-		all.observations[i].Checks = redactor.Checks(all.observations[i].Checks)
+		all.observations[i].Checks = report.RedactedChecks(redactor, all.observations[i].Checks)
 	}
-	for _, c := range redactor.Checks(node.checks) {
+	for _, c := range report.RedactedChecks(redactor, node.checks) {
 		if c.Outcome == report.Fail || c.Is(report.KeyNewer) || c.Kind == report.KindRuntime && c.Outcome == report.Skipped {
 			found.Problems = append(found.Problems, c)
 		}

@@ -35,6 +35,7 @@ type world struct {
 	bin   string
 	dir   string
 	url   string
+	etcd  string // its address
 	admin *kube.Client
 }
 
@@ -66,6 +67,7 @@ func newWorld(t testing.TB) *world {
 		"--advertise-client-urls=http://"+client, "--listen-peer-urls=http://"+peer, "--initial-advertise-peer-urls=http://"+peer,
 		"--initial-cluster=default=http://"+peer)
 	host, port, _ := net.SplitHostPort(secure)
+	w.etcd = "http://" + client
 	w.url = "https://" + secure
 	w.start("kube-apiserver", "--etcd-servers=http://"+client, "--bind-address="+host, "--secure-port="+port, "--cert-dir="+w.dir,
 		"--service-account-issuer=https://test", "--service-account-key-file="+keyFile, "--service-account-signing-key-file="+keyFile,

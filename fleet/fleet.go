@@ -50,14 +50,16 @@ func New(o Options, log *slog.Logger) (*Fleet, error) {
 		return nil, fmt.Errorf("client for the Lease: %w", err)
 	}
 	m := newMetrics(o.Version)
-	return &Fleet{
+	f := &Fleet{
 		opts: o, log: log, kube: client, metrics: m,
 		leader: newLeader(client, watcher, o, log, m),
 		lock: &resourcelock.LeaseLock{
 			LeaseMeta: metav1.ObjectMeta{Name: Name, Namespace: o.Namespace}, Client: leases,
 			LockConfig: resourcelock.ResourceLockConfig{Identity: o.Identity},
 		},
-	}, nil
+	}
+	f.leader.leads = f.leads
+	return f, nil
 }
 
 // The timing of the Lease, as other controllers of Kubernetes have it.
@@ -131,6 +133,17 @@ func (f *Fleet) listen() ([]*endpoint.Server, error) {
 func (f *Fleet) alive() error {
 	if e := f.elector.Load(); e != nil {
 		return e.Check(leaseDuration)
+	}
+	return nil
+}
+
+// leads returns why this replica must not write: what it knows may be old. A replica that was
+// paused has not renewed the Lease, and another one may lead.
+func (f *Fleet) leads() error {
+	if e := f.elector.Load(); e == nil || !e.IsLeader() {
+		return errLost
+	} else if err := e.Check(0); err != nil {
+		return fmt.Errorf("%w: this process was paused, or the API server did not answer", err)
 	}
 	return nil
 }

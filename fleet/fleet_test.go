@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,7 +118,7 @@ func TestRender(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		report.LabelFault: "node-infrastructure", report.LabelCause: "DiskFull", labelNodes: "3", labelSilent: "1",
+		report.LabelFault: "node-infrastructure", report.LabelCause: "DiskFull", report.LabelNodes: "3", labelSilent: "1",
 		report.LabelChecked: "20261121T040000Z", "pullprobe.dev/node-infrastructure": "1",
 	} {
 		if cm.Labels[name] != want {
@@ -188,5 +189,151 @@ func TestManyQuestions(t *testing.T) {
 	in.Nodes[0].Facts.Asks = nil
 	if out, more = a.answers(in); len(out) != 9 || more || len(a.asks) != 9 {
 		t.Errorf("%d answers to 9 that ask, more: %v", len(out), more)
+	}
+}
+
+// Others get through only after the node that asks has checked: it is asked to check once
+// more, so that it is known whether it is through as well by now.
+func TestNodeChecksAgain(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) nodefacts.Stamp { return nodefacts.StampOf(now.Add(-d)) }
+	sees := func(name string, state report.HostState, since, checked time.Duration, asks ...string) compare.Node {
+		h := nodefacts.Host{Name: "r.example", State: state, Since: ago(since), Checked: ago(checked)}
+		if state.Bad() {
+			h.Cause = report.CertificateUntrusted
+		}
+		return compare.Node{Name: name, Facts: &nodefacts.Facts{Control: report.Pass, Hosts: []nodefacts.Host{h}, Asks: asks}}
+	}
+	in := compare.Input{Now: now, MaxAge: maxAge, Nodes: []compare.Node{
+		sees("a", report.Unreachable, 30*time.Second, 20*time.Second, "r.example"),
+		sees("b", report.Reachable, 5*time.Second, 5*time.Second), sees("c", report.Reachable, 4*time.Second, 4*time.Second),
+	}}
+	a := newAnswerer(nil, "ns", newCluster())
+	out, _ := a.answers(in)
+	want := []nodefacts.Wanted{{Host: "r.example", Since: ago(4 * time.Second)}}
+	if !slices.Equal(out["a"].Checks, want) || len(out["b"].Checks) != 0 {
+		t.Errorf("%+v", out)
+	}
+	in.Nodes[0] = sees("a", report.Unreachable, 30*time.Second, 2*time.Second, "r.example")
+	if out, _ = a.answers(in); len(out["a"].Checks) != 0 || out["a"].Opinions[0].Reached != 2 {
+		t.Errorf("it has checked again: %+v", out)
+	}
+}
+
+// A node that reaches nothing asks nothing: the others check one of its hosts all the same,
+// so that it is known whether they still reach anything.
+func TestCutOffNodeIsCompared(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	at := func(name string, state report.HostState, checked time.Duration) compare.Node {
+		h := nodefacts.Host{Name: "r.example", State: state, Checked: nodefacts.StampOf(now.Add(-checked))}
+		f := &nodefacts.Facts{Control: report.Pass, Hosts: []nodefacts.Host{h}}
+		if state.Bad() {
+			f.Control, f.Cause, f.Hosts[0].Cause, f.Hosts[0].Since = report.Fail, report.ResolverUnreachable, report.ResolverUnreachable, h.Checked
+		}
+		return compare.Node{Name: name, Facts: f}
+	}
+	in := compare.Input{Now: now, MaxAge: maxAge, Nodes: []compare.Node{
+		at("a", report.Unreachable, 5*time.Second), at("b", report.Reachable, time.Minute), at("c", report.Reachable, time.Minute),
+	}}
+	out, _ := newAnswerer(nil, "ns", newCluster()).answers(in)
+	if len(out["b"].Checks) != 1 || len(out["c"].Checks) != 1 || len(out["a"].Opinions)+len(out["a"].Checks) != 0 {
+		t.Errorf("%+v", out)
+	}
+	if f := compare.Compare(in).Findings[0]; f.About != compare.AboutNode || f.Confidence != report.Likely {
+		t.Errorf("before they have: %+v", f)
+	}
+	in.Nodes[1], in.Nodes[2] = at("b", report.Reachable, time.Second), at("c", report.Reachable, time.Second)
+	if f := compare.Compare(in).Findings[0]; f.About != compare.AboutNode || f.Confidence != report.Confirmed {
+		t.Errorf("after they have: %+v", f)
+	}
+}
+
+// A zone fails at once: what its nodes see of each other does not count as enough. A few nodes
+// of other zones are asked, the same for all that ask.
+func TestManyFailAtOnce(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	at := nodefacts.StampOf(now)
+	in := compare.Input{Now: now, MaxAge: maxAge}
+	for i := range 30 {
+		h := nodefacts.Host{Name: "r.example", State: report.Reachable, Since: at - 3600, Checked: at - 100}
+		f := &nodefacts.Facts{Control: report.Pass}
+		if i%3 == 0 {
+			h.State, h.Cause, h.Since, h.Checked = report.Unreachable, report.ConnectionTimeout, at-5, at-5
+			f.Asks = []string{"r.example"}
+		}
+		f.Hosts = []nodefacts.Host{h}
+		in.Nodes = append(in.Nodes, compare.Node{
+			Name: fmt.Sprintf("n%02d", i), Facts: f, Traits: compare.Traits{compare.TraitZone: fmt.Sprint("zone-", i%3)},
+		})
+	}
+	a := newAnswerer(nil, "ns", newCluster())
+	out, _ := a.answers(in)
+	var wanted []string
+	for node, answer := range out {
+		if len(answer.Checks) > 0 {
+			wanted = append(wanted, node)
+		}
+	}
+	if len(wanted) != askMost {
+		t.Fatalf("nodes that are asked: %v", wanted)
+	}
+	for i := range in.Nodes {
+		n := &in.Nodes[i]
+		if !slices.Contains(wanted, n.Name) {
+			continue
+		}
+		if n.Traits[compare.TraitZone] == "zone-0" {
+			t.Errorf("%s fails itself", n.Name)
+		}
+		n.Facts.Hosts[0].Checked = at + 3
+	}
+	since := out[wanted[0]].Checks[0].Since
+
+	// Another node of the zone asks. What was checked for the others counts for it, unless its
+	// failure began later.
+	late := func(began nodefacts.Stamp) nodefacts.Stamp {
+		h := nodefacts.Host{Name: "r.example", State: report.Unreachable, Cause: report.ConnectionTimeout, Since: began, Checked: began}
+		in.Nodes = append(in.Nodes, compare.Node{
+			Name: fmt.Sprint("late-", began), Facts: &nodefacts.Facts{Control: report.Pass, Hosts: []nodefacts.Host{h}, Asks: []string{"r.example"}},
+			Traits: compare.Traits{compare.TraitZone: "zone-0"},
+		})
+		in.Now = in.Now.Add(20 * time.Second)
+		out, _ = a.answers(in)
+		in.Nodes = in.Nodes[:len(in.Nodes)-1]
+		return out[wanted[0]].Checks[0].Since
+	}
+	if got := late(at - 4); got != since {
+		t.Errorf("a check is wanted once more: %d, then %d", since, got)
+	}
+	if got := late(at + 35); got != at+35 {
+		t.Errorf("a check is wanted since %d, not since the failure began at %d", got, at+35)
+	}
+	// What a node sees that fails itself counts already; one that is silent is replaced.
+	failing, silent := &in.Nodes[slices.IndexFunc(in.Nodes, func(n compare.Node) bool { return n.Name == wanted[0] })],
+		&in.Nodes[slices.IndexFunc(in.Nodes, func(n compare.Node) bool { return n.Name == wanted[1] })]
+	was := failing.Facts.Hosts[0]
+	failing.Facts.Hosts[0].State, failing.Facts.Hosts[0].Cause = report.Unreachable, report.ConnectionTimeout
+	facts := silent.Facts
+	silent.Facts = nil
+	out, _ = a.answers(in)
+	if len(out[failing.Name].Checks)+len(out[silent.Name].Checks) > 0 {
+		t.Errorf("asked: %+v %+v", out[failing.Name], out[silent.Name])
+	}
+	failing.Facts.Hosts[0], silent.Facts = was, facts
+	out, _ = a.answers(in)
+	for _, n := range in.Nodes {
+		if len(n.Facts.Asks) == 0 {
+			continue
+		}
+		o := out[n.Name].Opinions
+		if len(o) != 1 || o[0].Reached != askMost || o[0].Failed != 9 || fmt.Sprint(o[0].SetsApart) != "[zone zone-0]" {
+			t.Errorf("%s: %+v", n.Name, o)
+		}
+	}
+	for i := range in.Nodes {
+		in.Nodes[i].Facts.Asks = nil
+	}
+	if out, _ = a.answers(in); len(out)+len(a.chosen) > 0 {
+		t.Errorf("after the outage: %v %v", out, a.chosen)
 	}
 }

@@ -25,6 +25,7 @@ type leader struct {
 	answerer  *answerer
 	events    *podEvents
 	preflight *preflights
+	leads     func() error // why this replica must not write; nil: it leads
 
 	dirty chan struct{} // holds one token: something has changed that may change a verdict
 
@@ -88,8 +89,8 @@ func (l *leader) run(ctx context.Context) error {
 			return <-ended
 		}
 		began := time.Now()
-		err := l.round(ctx, began)
-		wait = max(debounce, idleForWork*time.Since(began))
+		worked, err := l.round(ctx, began)
+		wait = max(debounce, idleForWork*worked-time.Since(began)+worked) // while it writes, it is idle
 		if err != nil && ctx.Err() == nil {
 			l.metrics.failed.Inc()
 			l.log.Warn("cannot write what the nodes show, will retry", "error", err)
@@ -115,9 +116,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// round compares the nodes once, and writes what has changed.
-func (l *leader) round(ctx context.Context, now time.Time) error {
+// round compares the nodes once, and writes what has changed. It returns how long the
+// comparison took, which is CPU time, unlike that of the writes.
+func (l *leader) round(ctx context.Context, now time.Time) (worked time.Duration, err error) {
 	in, oldest := l.cluster.input(now)
+	in.Asked = l.answerer.sample
 	result := compare.Compare(in)
 	l.metrics.observe(result, oldest)
 	answers, open := l.answerer.answers(in)
@@ -130,16 +133,20 @@ func (l *leader) round(ctx context.Context, now time.Time) error {
 		own.Preflights = pods
 		answers[node] = own
 	}
-	// Nodes wait for the answers.
-	more, err := l.answerer.write(ctx, answers, now)
-	preflightErr := l.preflight.tell(ctx, now)
-	l.preflight.removeOrphans(ctx, asking, now)
+	worked = time.Since(now)
+	if err := l.leads(); err != nil {
+		return worked, err
+	}
 	waiting := l.watcher.waiting.list(now)
+	published := l.publish(ctx, documentOf(result, waiting), now)
+	preflightErr := l.preflight.tell(ctx, now)
+	more, err := l.answerer.write(ctx, answers, now) // many of them take seconds
+	l.preflight.removeOrphans(ctx, asking, now)
 	moreEvents, eventErr := l.events.write(ctx, waiting, now)
 	if more || moreEvents || open {
 		l.markDirty()
 	}
-	return errors.Join(err, preflightErr, eventErr, l.publish(ctx, documentOf(result, waiting), now))
+	return worked, errors.Join(err, preflightErr, eventErr, published)
 }
 
 // isAwaited reports whether the fleet waits for a check of the node with this report.
@@ -152,9 +159,6 @@ func (l *leader) isAwaited(configMap string) bool {
 // publish writes the fleet's ConfigMap if the result has changed, if it was changed or
 // removed by others, or if a heartbeat is due.
 func (l *leader) publish(ctx context.Context, r document, now time.Time) error {
-	if _, exists := l.cluster.uid("fleet"); exists {
-		return errors.New(`a node is named "fleet": its report has the name of the fleet's ConfigMap, which is not written`)
-	}
 	key := changeKey(r)
 	if key == l.key && now.Sub(l.lastWritten()) < heartbeat {
 		version, err := l.kube.ConfigMapVersion(ctx, l.namespace, Name)

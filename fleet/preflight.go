@@ -21,7 +21,7 @@ import (
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/fleet/placement"
 	"github.com/pullprobe/pullprobe/preflight"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // preflights has nodes check the images of the pods that ask for it, and says on each pod which
@@ -133,7 +133,7 @@ func (f *preflights) tell(ctx context.Context, now time.Time) error {
 		text, err := x.plan.Encode()
 		if err == nil {
 			e := podEvent(x.namespace, x.name, uid, toldPod{first: now, at: now, count: 1})
-			e.Name, e.Reason, e.Message = "preflight."+string(uid), preflight.ReasonPlanned, report.Truncate(planText(x.plan), kube.MaxMessage)
+			e.Name, e.Reason, e.Message = "preflight."+string(uid), preflight.ReasonPlanned, readable.Truncate(planText(x.plan), kube.MaxMessage)
 			e.Annotations = map[string]string{preflight.Annotation: text}
 			err = applyEvent(ctx, f.core, e)
 		}
@@ -167,7 +167,7 @@ func planText(p preflight.Plan) string {
 		out.WriteString([]string{". Other nodes: ", "; "}[min(i, 1)])
 		fmt.Fprintf(&out, "%d %s", x.Nodes, x.Why)
 	}
-	return report.Clean(out.String(), kube.MaxMessage)
+	return readable.Clean(out.String(), kube.MaxMessage)
 }
 
 // removeOrphans removes the pods that the plugin made and did not remove: it was killed, or has

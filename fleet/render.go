@@ -10,15 +10,15 @@ import (
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Name is the name of the fleet's ConfigMap, of its Lease and of its program.
-const Name = "pullprobe-fleet"
+const Name = report.FleetName
 
 // The fleet's own labels, and the key of its ConfigMap's data that scripts read.
 const (
 	labelFleet  = "pullprobe.dev/fleet"
-	labelNodes  = "pullprobe.dev/nodes"
 	labelSilent = "pullprobe.dev/silent"
 	resultKey   = "fleet.json"
 )
@@ -60,7 +60,7 @@ func render(r document, namespace string) (kube.ConfigMap, error) {
 		report.LabelFault:              string(fault),
 		report.LabelCause:              string(cause),
 		report.LabelChecked:            r.Time.UTC().Format(report.TimeLayout),
-		labelNodes:                     strconv.Itoa(r.Nodes),
+		report.LabelNodes:              strconv.Itoa(r.Nodes),
 		labelSilent:                    strconv.Itoa(r.Silent.Count),
 		"app.kubernetes.io/name":       Name,
 		"app.kubernetes.io/managed-by": Name,
@@ -118,7 +118,7 @@ func summary(r document) string {
 		fold(&out, strings.TrimSuffix(line, "\n"))
 	}
 	if out.Len() > maxResult {
-		return report.Truncate(out.String(), maxResult)
+		return readable.Truncate(out.String(), maxResult)
 	}
 	return out.String()
 }

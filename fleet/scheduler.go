@@ -5,7 +5,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // This file alone reads the scheduler's messages. Their form is in FitError.Error of
@@ -57,12 +57,12 @@ func plainReason(s string) string {
 	for _, r := range schedulerReasons() {
 		if rest, ok := strings.CutPrefix(s, r.begins); ok {
 			if strings.Contains(r.plain, "%s") {
-				return fmt.Sprintf(r.plain, report.Clean(rest, 120))
+				return fmt.Sprintf(r.plain, readable.Clean(rest, 120))
 			}
 			return r.plain
 		}
 	}
-	return report.Clean(s, 160)
+	return readable.Clean(s, 160)
 }
 
 // plainWords returns what keeps the scheduler from placing a pod, in plain words: how many
@@ -76,6 +76,7 @@ func plainWords(message string) string {
 	// What follows is about pods that could be removed for this one.
 	rest, _, _ = strings.Cut(rest, " preemption:")
 	rest, _, _ = strings.Cut(rest, ". no new claims to deallocate")
+	rest, _, _ = strings.Cut(rest, ". not found") // no such pods
 	rest = strings.TrimSuffix(strings.TrimSpace(rest), ".")
 	var out []string
 	for _, part := range strings.Split(rest, ", ") {
@@ -86,8 +87,8 @@ func plainWords(message string) string {
 		case len(out) == 0:
 			out = append(out, "all "+m[1]+" nodes: "+plainReason(part))
 		default:
-			out[len(out)-1] += ", " + report.Clean(part, 120)
+			out[len(out)-1] += ", " + readable.Clean(part, 120)
 		}
 	}
-	return report.Clean(strings.Join(out, "; "), 600)
+	return readable.Clean(strings.Join(out, "; "), 600)
 }

@@ -20,6 +20,7 @@ func TestPlainWords(t *testing.T) {
 			"0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/2 nodes are available: 2 No preemption victims found.",
 			"all 2 nodes: a PersistentVolumeClaim of the pod is not bound",
 		},
+		{`0/2 nodes are available: persistentvolumeclaim "absent" not found. not found`, `all 2 nodes: persistentvolumeclaim "absent" not found`},
 		{"0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.", "1 of 1 nodes: the pod's host port is in use"},
 		{"0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.", "1 of 1 nodes: not matched by the pod's nodeSelector or node affinity"},
 		{"0/4 nodes are available: 4 the moon is full, and so is the node.", "4 of 4 nodes: the moon is full, and so is the node"},

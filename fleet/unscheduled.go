@@ -22,6 +22,7 @@ import (
 	"github.com/pullprobe/pullprobe/fleet/placement"
 	"github.com/pullprobe/pullprobe/preflight"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // waitingPod is what is kept of a pod without a node.
@@ -100,11 +101,11 @@ func usedOfPod(o any) (any, error) {
 func (p *waitingPod) why() string {
 	switch {
 	case len(p.gates) > 0:
-		return report.Clean("it waits until its scheduling gates are removed: "+strings.Join(p.gates, ", "), 300)
+		return readable.Clean("it waits until its scheduling gates are removed: "+strings.Join(p.gates, ", "), 300)
 	case p.text != "":
 		return plainWords(p.text)
 	case p.reason != "":
-		return report.Clean("the scheduler says "+p.reason, 100)
+		return readable.Clean("the scheduler says "+p.reason, 100)
 	}
 	return "the scheduler has not decided yet"
 }
@@ -183,7 +184,7 @@ func (e *podEvents) apply(ctx context.Context, p Unscheduled, told toldPod) erro
 	message := fmt.Sprintf("none / Unscheduled: no image is pulled yet: the pod has no node: %s. More: kubectl -n %s describe pod %s",
 		p.Why, namespace, name)
 	obj := podEvent(namespace, name, p.uid, told)
-	obj.Name, obj.Reason, obj.Message = "unscheduled."+string(p.uid), eventReason, report.Truncate(message, kube.MaxMessage)
+	obj.Name, obj.Reason, obj.Message = "unscheduled."+string(p.uid), eventReason, readable.Truncate(message, kube.MaxMessage)
 	return applyEvent(ctx, e.events, obj)
 }
 

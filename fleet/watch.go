@@ -15,8 +15,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 
-	"github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
+	"github.com/pullprobe/pullprobe/fleet/nodetraits"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -34,6 +34,10 @@ type watcher struct {
 }
 
 func newWatcher(cfg *rest.Config, namespace string) (*watcher, error) {
+	cfg = rest.CopyConfig(cfg)
+	cfg.ContentType = runtime.ContentTypeProtobuf // half the size of JSON
+	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
+	cfg.QPS, cfg.Burst = 20, 40
 	core, err := typedcorev1.NewForConfig(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("client for Nodes: %w", err)
@@ -50,24 +54,19 @@ func newWatcher(cfg *rest.Config, namespace string) (*watcher, error) {
 
 // run watches until ctx ends, and calls synced when all that exists is known.
 func (w *watcher) run(ctx context.Context, synced func()) error {
-	nodes := cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return w.core.Nodes().List(ctx, o)
-		},
+	nodes := cache.NewSharedIndexInformer(paged{&cache.ListWatch{
+		ListWithContextFunc: w.listNodes,
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			return w.core.Nodes().Watch(ctx, o)
 		},
-	}, &corev1.Node{}, 0, cache.Indexers{})
-	reports := cache.NewSharedIndexInformer(&cache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.LabelSelector = report.LabelReport
-			return w.reports.List(ctx, o)
-		},
+	}}, &corev1.Node{}, 0, cache.Indexers{})
+	reports := cache.NewSharedIndexInformer(paged{&cache.ListWatch{
+		ListWithContextFunc: w.listReports,
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.LabelSelector = report.LabelReport
 			return w.reports.Watch(ctx, o)
 		},
-	}, &metav1.PartialObjectMetadata{}, 0, cache.Indexers{})
+	}}, &metav1.PartialObjectMetadata{}, 0, cache.Indexers{})
 	pods := cache.NewSharedIndexInformer(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.FieldSelector = withoutNode
@@ -99,6 +98,60 @@ func (w *watcher) run(ctx context.Context, synced func()) error {
 	return nil
 }
 
+// paged is a list and watch whose list comes in pages, not as a stream of single objects: the
+// API server compresses pages, and no streams. Of a page only what is used stays in memory.
+type paged struct{ *cache.ListWatch }
+
+// IsWatchListSemanticsUnSupported has the reflector list.
+func (paged) IsWatchListSemanticsUnSupported() bool { return true }
+
+// pageSize is how many objects a page has.
+const pageSize = 500
+
+// listNodes returns all Nodes, without what is not used: most of a Node are its images.
+func (w *watcher) listNodes(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	all := &corev1.NodeList{}
+	for o = firstPage(o); ; o.Continue = all.Continue {
+		page, err := w.core.Nodes().List(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Items {
+			n := &page.Items[i]
+			n.ManagedFields, n.Annotations = nil, nil
+			n.Status = corev1.NodeStatus{NodeInfo: n.Status.NodeInfo, Addresses: n.Status.Addresses}
+		}
+		all.Items = append(all.Items, page.Items...)
+		if all.ListMeta = page.ListMeta; all.Continue == "" {
+			return all, nil
+		}
+	}
+}
+
+// listReports returns the metadata of all reports.
+func (w *watcher) listReports(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+	o.LabelSelector = report.LabelReport
+	all := &metav1.PartialObjectMetadataList{}
+	for o = firstPage(o); ; o.Continue = all.Continue {
+		page, err := w.reports.List(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page.Items {
+			all.Items = append(all.Items, *keptOfReport(&page.Items[i]))
+		}
+		if all.ListMeta = page.ListMeta; all.Continue == "" {
+			return all, nil
+		}
+	}
+}
+
+func firstPage(o metav1.ListOptions) metav1.ListOptions {
+	o.Limit, o.Continue = pageSize, ""
+	o.ResourceVersion, o.ResourceVersionMatch = "", "" // from its cache the API server returns all at once
+	return o
+}
+
 // usedNode is what is kept of a Node.
 type usedNode struct {
 	metav1.PartialObjectMetadata
@@ -113,22 +166,8 @@ func (w *watcher) usedOfNode(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	info := n.Status.NodeInfo
-	x := compare.NodeInfo{
-		Labels: n.Labels, Arch: info.Architecture, OSImage: info.OSImage, Kernel: info.KernelVersion, Kubelet: info.KubeletVersion,
-		Runtime: info.ContainerRuntimeVersion,
-	}
-	for _, a := range n.Status.Addresses {
-		switch a.Type {
-		case corev1.NodeInternalIP:
-			x.InternalIP = append(x.InternalIP, a.Address)
-		case corev1.NodeExternalIP:
-			x.ExternalIP = append(x.ExternalIP, a.Address)
-		default:
-		}
-	}
 	u := &usedNode{member: member{
-		uid: string(n.UID), traits: compare.NodeTraits(x, w.poolBy...),
+		uid: string(n.UID), traits: nodetraits.Of(n, w.poolBy...),
 		labels: n.Labels, taints: n.Spec.Taints, cordoned: n.Spec.Unschedulable,
 	}}
 	u.Name, u.UID, u.ResourceVersion = n.Name, n.UID, n.ResourceVersion
@@ -137,10 +176,13 @@ func (w *watcher) usedOfNode(o any) (any, error) {
 
 // usedOfReport keeps the facts of a report's metadata, and when the agent wrote last.
 func usedOfReport(o any) (any, error) {
-	m, ok := o.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return o, nil
+	if m, ok := o.(*metav1.PartialObjectMetadata); ok && m.ManagedFields != nil {
+		return keptOfReport(m), nil
 	}
+	return o, nil // it is of a list
+}
+
+func keptOfReport(m *metav1.PartialObjectMetadata) *metav1.PartialObjectMetadata {
 	kept := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Name: m.Name, Namespace: m.Namespace, UID: m.UID, ResourceVersion: m.ResourceVersion,
 		Annotations: map[string]string{nodefacts.Annotation: m.Annotations[nodefacts.Annotation]},
@@ -153,7 +195,7 @@ func usedOfReport(o any) (any, error) {
 		}
 	}
 	kept.CreationTimestamp = metav1.NewTime(written)
-	return kept, nil
+	return kept
 }
 
 func (w *watcher) nodeHandler() cache.ResourceEventHandler {

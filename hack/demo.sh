@@ -50,8 +50,8 @@ printf '\n$ kubectl get pod -n shop web\n'
 $lab kubectl get pod -n shop web
 
 step "request a diagnosis, as every user who may annotate the pod can"
-printf '\n$ kubectl annotate pod -n shop web probe=now\n'
-$lab kubectl annotate pod -n shop web probe=now --overwrite
+printf '\n$ kubectl -n shop annotate pod web probe=now\n'
+$lab kubectl -n shop annotate pod web probe=now --overwrite
 
 step "wait for the verdict on every stuck pod; on node-b containerd itself would need 30 s or more"
 start=$SECONDS

@@ -7,7 +7,7 @@ time=$1 want=${2:-.}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=0
-for module in . parity lab; do
+for module in . kubectl-pullprobe parity lab; do
 	cd "$module"
 	for package in $(go list ./...); do
 		list=$(go test -list '^Fuzz' "$package") # fails if the tests do not build

@@ -8,31 +8,19 @@ version=$1
 [[ $version =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$ ]] || { echo "release: VERSION must be like v0.2.0, not $version" >&2; exit 1; }
 kustomize="go tool -modfile=hack/release/go.mod kustomize" # with a go.sum, so that it works offline
 image=ghcr.io/pullprobe/pullprobe
-# The commit, and its time; both are empty or 0 outside a git checkout.
-revision=$(git rev-parse HEAD 2>/dev/null || true)
+# The time of the commit; 0 outside a git checkout.
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 work=$(mktemp -d ./release.XXXXXX) # in this directory: kustomize takes relative paths
 trap 'rm -rf "$work"' EXIT
 rm -rf dist
 mkdir dist
 
-# archive DIR NAME writes a tar archive of DIR/NAME to standard output, without
-# anything that depends on this machine or this run.
-archive() { tar --sort=name --mtime=@"$epoch" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX --format=ustar -C "$1" -cf - "$2"; }
-
 # The notes first: a release without them fails at once.
 awk -v heading="## $version" '$0 == heading { on = 1; next } /^## / { on = 0 } on' CHANGELOG.md >dist/release-notes.md
 grep -q . dist/release-notes.md || { echo "release: CHANGELOG.md has no section \"## $version\"" >&2; exit 1; }
 
-for arch in amd64 arm64; do
-  make --no-print-directory sbom "VERSION=$version" GOARCH=$arch BINARY=dist/pullprobe-linux-$arch FLEET=dist/pullprobe-fleet-linux-$arch
-done
-
-(cd hack/release && go build -o "../../$work/release" .)
-digest=$("$work/release" -version "$version" -revision "$revision" -epoch "$epoch" -out "$work/layout" \
-  dist/pullprobe-linux-amd64 dist/pullprobe-fleet-linux-amd64 dist/pullprobe-linux-arm64 dist/pullprobe-fleet-linux-arm64)
-archive "$work/layout" . >dist/pullprobe-image.tar
-echo "$digest" >dist/pullprobe-image.digest
+hack/image-all.sh "$version" dist
+digest=$(cat dist/pullprobe-image.digest)
 
 # manifest NAME RESOURCE COMPONENT... renders manifests/RESOURCE with components.
 manifest() {
@@ -53,11 +41,22 @@ manifest install-metrics . metrics
 manifest install-no-secrets base admission-policy
 manifest install-before-1.30 base secrets
 
+# The plugin for each platform, and its manifest for krew.
+for platform in linux-amd64 linux-arm64 darwin-amd64 darwin-arm64 windows-amd64 windows-arm64; do
+  dir=$work/$platform
+  bin=kubectl-pullprobe
+  [[ $platform != windows-* ]] || bin=$bin.exe
+  make --no-print-directory plugin "VERSION=$version" GOOS="${platform%-*}" GOARCH="${platform#*-}" PLUGIN="$dir/$bin"
+  cp LICENSE kubectl-pullprobe/kubectl_complete-pullprobe "$dir"
+  archive "$dir" . | gzip -n -9 >"dist/kubectl-pullprobe-$platform.tar.gz"
+done
+(cd hack/krew && go run . -version "$version" ../../dist/kubectl-pullprobe-*.tar.gz) >dist/pullprobe.yaml
+
 # The chart, with the digest of the image.
 cp -r charts/pullprobe "$work/pullprobe"
 sed -i -e "s|^version: .*|version: ${version#v}|" -e "s|^appVersion: .*|appVersion: $version|" \
   -e "s|image: $image:.*|image: $image:$version@$digest|" -e "s|^annotations:|&\n  pullprobe.dev/image-digest: $digest|" "$work/pullprobe/Chart.yaml"
-archive "$work" pullprobe | gzip -n -9 >"dist/pullprobe-${version#v}.tgz"
+hack/archive.sh "$work" pullprobe "$epoch" | gzip -n -9 >"dist/pullprobe-${version#v}.tgz"
 
 (cd dist && sha256sum -- * >SHA256SUMS)
 ls -l dist

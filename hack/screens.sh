@@ -27,11 +27,4 @@ run explain "pullprobe explain 'failed to do request: Head \"https://registry.ex
     dial tcp: lookup registry.example on 10.0.0.2:53: read udp 10.0.0.7:51234->10.0.0.2:53: i/o timeout'" \
   bin/pullprobe explain 'failed to do request: Head "https://registry.example/v2/shop/web/manifests/1": dial tcp: lookup registry.example on 10.0.0.2:53: read udp 10.0.0.7:51234->10.0.0.2:53: i/o timeout'
 run describe-cm 'kubectl describe cm -n pullprobe pullprobe-node-b' bash -c "$lab kubectl describe cm -n pullprobe pullprobe-node-b | sed 's/^{\"schema\".*/{\"schema\":\"pullprobe.dev\/v1\",\"node\":\"node-b\", ... }/'"
-for doc in README.md docs/*.md; do
-  awk -v dir="$screens" '
-    /^<!-- screen .* -->$/ { print; name = $3; print "```"; file = dir "/" name ".txt"; while ((getline line < file) > 0) print line; close(file); print "```"; skipping = 1; next }
-    /^<!-- end -->$/ { skipping = 0 }
-    !skipping { print }
-  ' "$doc" >"$doc.new"
-  if cmp -s "$doc" "$doc.new"; then rm "$doc.new"; else mv "$doc.new" "$doc"; echo "    $doc"; fi
-done
+hack/fill-screens.sh $screens

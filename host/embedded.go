@@ -20,6 +20,10 @@ func isKubelet(comm string) bool { return comm == "kubelet" || comm == "kubelite
 // (k3s-io/k3s, cmd/k3s/main.go).
 func isK3s(comm string) bool { return comm == "k3s-server" || comm == "k3s-agent" }
 
+// k3sDefaults is the drop-in that k3s writes when it has started, before its kubelet reads it
+// (pkg/daemons/agent/agent_linux.go).
+const k3sDefaults = "00-k3s-defaults.conf"
+
 // microk8sFlags is the file that kubelite reads the kubelet's flags from.
 const microk8sFlags = "/var/snap/microk8s/current/args/kubelet"
 

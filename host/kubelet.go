@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	"sigs.k8s.io/yaml"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 var (
@@ -110,6 +111,7 @@ func (p *Process) Eviction(imageFS string) (Eviction, error) {
 		return Eviction{}, err
 	}
 	if since, err := p.Since(); err == nil {
+		files = slices.DeleteFunc(files, func(file string) bool { return isK3s(p.comm()) && path.Base(file) == k3sDefaults })
 		if c := ChangesSince(root, since, files); len(c.Files) > 0 {
 			e.From += ", changed since the kubelet started"
 		}
@@ -171,7 +173,7 @@ func readEviction(root Files, flags evictionFlags) (e Eviction, files []string, 
 	}
 	e.Bytes = thresholds(hard, "imagefs.available", "nodefs.available")
 	e.Inodes = thresholds(hard, "imagefs.inodesFree", "nodefs.inodesFree")
-	e.From = cmp.Or(report.Clean(strings.Join(from, ", "), 200), "default")
+	e.From = cmp.Or(readable.Clean(strings.Join(from, ", "), 200), "default")
 	return e, files, nil
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 var (
@@ -144,7 +144,7 @@ func (p *Process) Since() (time.Time, error) {
 }
 
 // Name returns the process's own name, such as "containerd".
-func (p *Process) Name() string { return report.Clean(p.comm(), 32) }
+func (p *Process) Name() string { return readable.Clean(p.comm(), 32) }
 
 // Dir returns the process's working directory, in the process's own view.
 func (p *Process) Dir() (string, error) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // RuntimeSocket is where the runtime of this node's kubelet listens.
@@ -162,7 +162,7 @@ func (e *endpointError) Error() string { return e.reason }
 func socketOf(endpoint, from string) (RuntimeSocket, error) {
 	name := strings.TrimPrefix(endpoint, "unix://")
 	if !path.IsAbs(name) {
-		return RuntimeSocket{}, &endpointError{from + " is " + report.Clean(endpoint, 80) + ", which is no unix socket: set --runtime-endpoint"}
+		return RuntimeSocket{}, &endpointError{from + " is " + readable.Clean(endpoint, 80) + ", which is no unix socket: set --runtime-endpoint"}
 	}
 	name = path.Clean(name)
 	if rest, ok := strings.CutPrefix(name, "/var/run/"); ok { // a link to /run that leads elsewhere from a container

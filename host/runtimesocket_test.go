@@ -36,7 +36,22 @@ func TestKubeletEndpoint(t *testing.T) {
 		"microk8s": {map[string]string{microk8sFlags: "--resolv-conf=/run/x\n--container-runtime-endpoint=${SNAP_COMMON}/run/containerd.sock\n"},
 			[]string{"kubelite"}, "/var/snap/microk8s/common/run/containerd.sock"},
 		// k0sproject/k0s: pkg/component/worker/kubelet.go
-		"k0s":         {nil, []string{"kubelet", "--container-runtime-endpoint=unix:///run/k0s/containerd.sock"}, "/run/k0s/containerd.sock"},
+		"k0s": {nil, []string{"kubelet", "--container-runtime-endpoint=unix:///run/k0s/containerd.sock"}, "/run/k0s/containerd.sock"},
+		// awslabs/amazon-eks-ami: nodeadm/internal/kubelet/config.go
+		"EKS": {map[string]string{"/etc/kubernetes/kubelet/config.json": `{"containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock"}`},
+			[]string{"/usr/bin/kubelet", "--config=/etc/kubernetes/kubelet/config.json", "--kubeconfig=/var/lib/kubelet/kubeconfig"}, defaultSocket},
+		// bottlerocket-os/bottlerocket-core-kit: packages/kubernetes-1.31/kubelet-config names none
+		"Bottlerocket": {map[string]string{"/etc/kubernetes/kubelet/config": "serializeImagePulls: false"},
+			[]string{"/usr/bin/kubelet", "--config", "/etc/kubernetes/kubelet/config", "--root-dir", "/var/lib/kubelet"}, defaultSocket},
+		// The flags and the file of a GKE node.
+		"GKE": {map[string]string{"/home/kubernetes/kubelet-config.yaml": "containerRuntimeEndpoint: unix:///run/containerd/containerd.sock"},
+			[]string{"/home/kubernetes/bin/kubelet", "--v=2", "--config", "/home/kubernetes/kubelet-config.yaml"}, defaultSocket},
+		// Azure/AgentBaker: pkg/agent/baker_test.go
+		"AKS": {map[string]string{"/etc/default/kubeletconfig.json": "{}"}, []string{"/usr/local/bin/kubelet", "--config",
+			"/etc/default/kubeletconfig.json", "--container-runtime-endpoint=unix:///run/containerd/containerd.sock"}, defaultSocket},
+		// siderolabs/talos: internal/app/machined/pkg/system/services/kubelet.go
+		"Talos": {map[string]string{"/etc/kubernetes/kubelet.yaml": "containerRuntimeEndpoint: unix:///run/containerd/containerd.sock"},
+			[]string{"/usr/local/bin/kubelet", "--config=/etc/kubernetes/kubelet.yaml"}, defaultSocket},
 		"no socket":   {nil, []string{"kubelet", "--container-runtime-endpoint=tcp://127.0.0.1:1"}, ""},
 		"k3s":         {nil, nil, "/run/k3s/containerd/containerd.sock"},
 		"k3s, own":    {map[string]string{"/etc/rancher/k3s/config.yaml": "container-runtime-endpoint: /run/containerd/containerd.sock"}, nil, "/run/containerd/containerd.sock"},
@@ -97,9 +112,10 @@ func TestFindRuntimeSocket(t *testing.T) {
 		"no kubelet, a socket that was left": {none, "dead:" + root + k3sSocket + " " + defaultSocket, defaultSocket, defaultSocket},
 		"no kubelet, the runtime restarts":   {none, "dead:" + defaultSocket, defaultSocket, defaultSocket},
 		"no kubelet, microk8s":               {none, root + microk8sSocket, microk8sSocket, root + microk8sSocket},
-		"no kubelet, second runtime":         {none, root + "/run/host-containerd/containerd.sock " + root + "/run/docker/containerd/containerd.sock", "", ""},
-		"no kubelet, nothing":                {none, "", "", ""},
-		"a setting that is no socket":        {func() (RuntimeSocket, error) { return socketOf("tcp://x", "the flag") }, defaultSocket, "", ""},
+		"no kubelet, second runtime": {none, root + "/run/host-containerd/containerd.sock " + root + "/run/docker/containerd/containerd.sock " +
+			root + "/system/run/containerd/containerd.sock", "", ""},
+		"no kubelet, nothing":         {none, "", "", ""},
+		"a setting that is no socket": {func() (RuntimeSocket, error) { return socketOf("tcp://x", "the flag") }, defaultSocket, "", ""},
 	} {
 		f := socketFinder{
 			kubelet: tt.kubelet, root: root,

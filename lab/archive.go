@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path"
+	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -18,8 +20,8 @@ import (
 // full name (containerd, core/images/annotations.go).
 const imageNameAnnotation = "io.containerd.image.name"
 
-// LoadImage imports an OCI archive into containerd of every node. The kubelet
-// sees the image under the name ref.
+// LoadImage imports an OCI archive into containerd of every node, also of those that are
+// added later. The kubelet sees the image under the name ref.
 func (l *Lab) LoadImage(ctx context.Context, archive, ref string) error {
 	f, err := os.Open(archive)
 	if err != nil {
@@ -30,15 +32,49 @@ func (l *Lab) LoadImage(ctx context.Context, archive, ref string) error {
 	if err := renameArchive(&named, f, ref); err != nil {
 		return fmt.Errorf("%s: %w", archive, err)
 	}
+	if err := l.keepArchive(ref, named.Bytes()); err != nil {
+		return err
+	}
 	var g errgroup.Group
-	for _, n := range NodeNames() {
+	for _, n := range l.NodeNames() {
 		g.Go(func() error { return l.importArchive(ctx, n, named.Bytes()) })
 	}
 	return g.Wait()
 }
 
+// keepArchive keeps an archive for the nodes that start later.
+func (l *Lab) keepArchive(ref string, archive []byte) error {
+	if err := os.MkdirAll(l.dir.Run("images"), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(l.dir.Run("images", url.PathEscape(ref)+".tar"), archive, 0o644)
+}
+
+// importKept imports all kept archives into a node.
+func (l *Lab) importKept(ctx context.Context, node string) error {
+	kept, err := filepath.Glob(l.dir.Run("images", "*.tar"))
+	if err != nil {
+		return err
+	}
+	for _, path := range kept {
+		archive, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := l.importArchive(ctx, node, archive); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (l *Lab) importArchive(ctx context.Context, node string, archive []byte) error {
-	_, err := l.execInput(ctx, node, bytes.NewReader(archive), "ctr", "--namespace", "k8s.io", "images", "import", "-")
+	layout, err := layoutOf(node)
+	if err != nil {
+		return err
+	}
+	_, err = l.execInput(ctx, node, bytes.NewReader(archive),
+		"ctr", "--address", layout.socket, "--namespace", "k8s.io", "images", "import", "-")
 	return err
 }
 

@@ -17,7 +17,7 @@ import (
 // rebuilds everything.
 const buildFlags = "-mod=readonly -buildvcs=false -modcacherw -trimpath -gcflags=all=-dwarf=false"
 
-// Versions of the third-party programs, as their modules below tools/ require them.
+// Versions of the third-party programs, as the go.mod files below tools/ require them.
 const (
 	containerdVersion = "v2.4.2"
 	kubernetesVersion = "v1.36.3"
@@ -28,26 +28,24 @@ const (
 type target struct {
 	name     string
 	dir      string   // module, or package for the lab's own, relative to the lab's source
+	module   string   // module file in dir; empty: go.mod
+	out      string   // directory below bin/ of the results; empty: bin/
 	packages []string // in dir
 	tags     string
 	ldflags  string
 	cgo      bool
-	binaries []string // results, in bin/
+	binaries []string // results
 	links    []string // symbolic links to binaries[0]
 	sources  []string // globs relative to the lab's source that make up the stamp; go.mod and go.sum of dir always do
 }
 
-func targets() []target {
-	kube := "-s -w"
-	for _, pkg := range []string{"k8s.io/component-base/version", "k8s.io/client-go/pkg/version"} {
-		kube += fmt.Sprintf(" -X %[1]s.gitVersion=%[2]s -X %[1]s.gitMajor=1 -X %[1]s.gitMinor=36", pkg, kubernetesVersion)
-	}
+// commonTargets returns what every lab has, whatever its versions.
+func commonTargets() []target {
 	// The version of Kubernetes that helm template and helm lint assume.
 	helm := "-s -w -X helm.sh/helm/v3/internal/version.version=" + helmVersion
 	for _, pkg := range []string{"chartutil", "lint/rules"} {
 		helm += fmt.Sprintf(" -X helm.sh/helm/v3/pkg/%[1]s.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/%[1]s.k8sVersionMinor=36", pkg)
 	}
-	const containerd = "github.com/containerd/containerd/v2/"
 	return []target{
 		{
 			name: "lab", dir: ".", packages: []string{"./cmd/lab"}, ldflags: "-s -w", binaries: []string{"lab"},
@@ -62,12 +60,6 @@ func targets() []target {
 			binaries: []string{"credential-provider"}, sources: []string{"cmd/credential-provider/*.go"},
 		},
 		{
-			name: "containerd " + containerdVersion, dir: "tools/containerd", tags: "no_btrfs no_devmapper no_zfs",
-			ldflags:  "-s -w -X " + containerd + "version.Version=" + containerdVersion,
-			packages: []string{containerd + "cmd/containerd", containerd + "cmd/containerd-shim-runc-v2", containerd + "cmd/ctr"},
-			binaries: []string{"containerd", "containerd-shim-runc-v2", "ctr"},
-		},
-		{
 			name: "registry", dir: "tools/registry", ldflags: "-s -w", binaries: []string{"registry"},
 			packages: []string{"github.com/distribution/distribution/v3/cmd/registry"},
 		},
@@ -79,20 +71,19 @@ func targets() []target {
 			name: "runc", dir: "tools/runc", tags: "seccomp", cgo: true, ldflags: "-s -w", binaries: []string{"runc"},
 			packages: []string{"github.com/opencontainers/runc"},
 		},
-		{
-			name: "kubernetes " + kubernetesVersion + " and etcd", dir: "tools/k8s", packages: []string{"./cmd/labkube"}, ldflags: kube,
-			binaries: []string{"labkube"},
-			links:    []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"},
-			sources:  []string{"tools/k8s/cmd/labkube/*.go"},
-		},
 	}
 }
 
-// Build completes bin/: it installs the missing Debian packages, then builds each
-// binary whose stamp shows that its sources or flags have changed.
-func Build(ctx context.Context, d Dir, p *Progress) error {
+// Build completes bin/ for a lab of these versions: it installs the missing Debian
+// packages, then builds each binary whose stamp shows that its sources or flags have
+// changed.
+func Build(ctx context.Context, d Dir, v Versions, p *Progress) error {
 	src, err := findSource(d)
 	if err != nil {
+		return err
+	}
+	v = v.orDefault()
+	if err := v.check(src); err != nil {
 		return err
 	}
 	if err := installPackages(ctx, p); err != nil {
@@ -108,13 +99,17 @@ func Build(ctx context.Context, d Dir, p *Progress) error {
 	if err != nil {
 		return fmt.Errorf("go env GOVERSION: %w", err)
 	}
-	all := targets()
+	all, err := versionTargets(src, v)
+	if err != nil {
+		return err
+	}
+	all = append(commonTargets(), all...)
 	for i, t := range all {
 		stamp, err := t.computeStamp(src, string(goVersion))
 		if err != nil {
 			return err
 		}
-		stampFile := d.Bin(".stamps/" + t.binaries[0])
+		stampFile := d.Bin(filepath.Join(".stamps", t.out, t.binaries[0]))
 		if old, err := os.ReadFile(stampFile); err == nil && string(old) == stamp && t.built(d) {
 			continue
 		}
@@ -122,16 +117,25 @@ func Build(ctx context.Context, d Dir, p *Progress) error {
 		if err := p.Do(what, func(note func(string)) error { return t.build(ctx, d, src, note) }); err != nil {
 			return err
 		}
+		if err := os.MkdirAll(filepath.Dir(stampFile), 0o755); err != nil {
+			return err
+		}
 		if err := os.WriteFile(stampFile, []byte(stamp), 0o644); err != nil {
 			return err
 		}
 	}
+	if v.Containerd == debianContainerd {
+		return p.Do("getting containerd "+debianContainerd, func(func(string)) error { return UnpackDebianContainerd(ctx, d) })
+	}
 	return nil
 }
 
+// path returns the path of one of the results.
+func (t target) path(d Dir, name string) string { return d.Bin(filepath.Join(t.out, name)) }
+
 func (t target) built(d Dir) bool {
 	for _, name := range append(t.binaries, t.links...) {
-		if _, err := os.Stat(d.Bin(name)); err != nil {
+		if _, err := os.Stat(t.path(d, name)); err != nil {
 			return false
 		}
 	}
@@ -146,7 +150,13 @@ func (t target) build(ctx context.Context, d Dir, src string, note func(string))
 		return err
 	}
 	defer os.RemoveAll(tmp)
+	if err := os.MkdirAll(t.path(d, ""), 0o755); err != nil {
+		return err
+	}
 	args := []string{"build", "-v", "-ldflags", t.ldflags, "-o", tmp + "/"}
+	if t.module != "" {
+		args = append(args, "-modfile="+t.module)
+	}
 	if t.tags != "" {
 		args = append(args, "-tags", t.tags)
 	}
@@ -165,15 +175,15 @@ func (t target) build(ctx context.Context, d Dir, src string, note func(string))
 		return fmt.Errorf("building %s: %w\n%s", t.name, err, output)
 	}
 	for _, b := range t.binaries {
-		if err := os.Rename(filepath.Join(tmp, b), d.Bin(b)); err != nil {
+		if err := os.Rename(filepath.Join(tmp, b), t.path(d, b)); err != nil {
 			return err
 		}
 	}
 	for _, l := range t.links {
-		if err := os.Remove(d.Bin(l)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(t.path(d, l)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
-		if err := os.Symlink(t.binaries[0], d.Bin(l)); err != nil {
+		if err := os.Symlink(t.binaries[0], t.path(d, l)); err != nil {
 			return err
 		}
 	}

@@ -45,24 +45,29 @@ func cgroupHierarchies() (v1, v2 []hierarchy, err error) {
 	return v1, v2, nil
 }
 
-// makeCgroups creates each node's directory, the kubelet's cgroupRoot, in every
-// hierarchy.
+// usedHierarchies returns those that have controllers. Where both versions are mounted, the
+// controllers are in v1. In an empty v2 runc makes what it needs.
+func usedHierarchies() ([]hierarchy, error) {
+	v1, v2, err := cgroupHierarchies()
+	if err != nil || len(v1) > 0 {
+		return v1, err
+	}
+	return v2, nil
+}
+
+// makeCgroups creates the directory of each node that the lab knows, the kubelet's
+// cgroupRoot, in every hierarchy. It keeps those that exist.
 func makeCgroups() error {
-	// Where both versions are mounted, the controllers are in v1. In an empty v2
-	// runc makes what it needs.
-	all, v2, err := cgroupHierarchies()
+	all, err := usedHierarchies()
 	if err != nil {
 		return err
-	}
-	if len(all) == 0 {
-		all = v2
 	}
 	for _, h := range all {
 		top := filepath.Join(h.path, cgroup)
 		if err := makeCgroup(h, top); err != nil {
 			return err
 		}
-		for _, n := range NodeNames() {
+		for _, n := range allNodeNames() {
 			if err := makeCgroup(h, filepath.Join(top, n)); err != nil {
 				return err
 			}
@@ -105,9 +110,9 @@ func makeCgroup(h hierarchy, dir string) error {
 	return nil
 }
 
-// removeCgroups removes the lab's directories. Their processes are dead, but the
-// kernel may need a moment to notice.
-func removeCgroups() error {
+// removeCgroups removes the directories of a node, or all of the lab if the name is empty.
+// Their processes are dead, but the kernel may need a moment to notice.
+func removeCgroups(node string) error {
 	v1, v2, err := cgroupHierarchies()
 	if err != nil {
 		return err
@@ -116,7 +121,7 @@ func removeCgroups() error {
 	for range 40 {
 		last = nil
 		for _, h := range append(v1, v2...) {
-			if err := removeTree(filepath.Join(h.path, cgroup)); err != nil {
+			if err := removeTree(filepath.Join(h.path, cgroup, node)); err != nil {
 				last = err
 			}
 		}

@@ -15,7 +15,11 @@ import (
 // CRISocket returns the path of a node's containerd socket. Processes outside
 // the node can dial it.
 func (l *Lab) CRISocket(node string) (string, error) {
-	return l.Path(node, "/run/containerd/containerd.sock")
+	layout, err := layoutOf(node)
+	if err != nil {
+		return "", err
+	}
+	return l.Path(node, layout.socket)
 }
 
 // CRI connects to a node's containerd. The caller closes the connection.

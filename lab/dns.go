@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,11 +47,7 @@ type dnsTable struct {
 func newDNSTable() *dnsTable {
 	t := &dnsTable{zone: map[string]Answer{}, overrides: map[string]map[string]Answer{}}
 	for _, h := range Hosts() {
-		a := Answer{Addrs: []netip.Addr{h.Addr}}
-		if h.V6.IsValid() {
-			a.Addrs = append(a.Addrs, h.V6)
-		}
-		t.zone[h.Name] = a
+		t.zone[h.Name] = Answer{Addrs: h.Addrs()}
 	}
 	return t
 }
@@ -217,9 +214,7 @@ func (t *dnsTable) setOverride(resolver, name string, a Answer) error {
 	if _, ok := dns.StringToRcode[a.Rcode]; a.Rcode != "" && !ok {
 		return fmt.Errorf("unknown rcode %q", a.Rcode)
 	}
-	switch resolver {
-	case ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain:
-	default:
+	if !slices.Contains(resolvers(), resolver) {
 		return fmt.Errorf("unknown resolver %q", resolver)
 	}
 	t.mu.Lock()

@@ -46,7 +46,7 @@ func removeLab(d Dir) error {
 	if madeRunNetns {
 		errs = append(errs, removeRunNetns())
 	}
-	errs = append(errs, removeCgroups())
+	errs = append(errs, removeCgroups(""))
 	errs = append(errs, unmountBelow(d.Run()))
 	if err := errors.Join(errs...); err != nil {
 		return err // keep run/: the next attempt needs it

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
 // faultHandler returns a handler that has the fault of the Host header; see Hosts. It
@@ -31,6 +32,12 @@ func faultHandler(addr string) http.Handler {
 			serveUselessToken(w, r)
 		case "noaccess.lab":
 			serveForbiddenUser(w, r)
+		case "stale.lab":
+			if at := strings.Index(r.URL.Path, "/manifests/"); at >= 0 && r.URL.Path[at:] != "/manifests/1" {
+				RegistryError(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "manifest unknown")
+				return
+			}
+			registry.ServeHTTP(w, r)
 		case "hang.lab":
 			<-r.Context().Done()
 			panic(http.ErrAbortHandler)

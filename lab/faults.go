@@ -32,6 +32,10 @@ func Faults() []Fault {
 		firewallFault("registry-dropped", "the node drops packets to registry.lab:443", hostRule("registry.lab", "DROP")),
 		firewallFault("registry-reset", "the node answers packets to registry.lab:443 with a TCP reset",
 			hostRule("registry.lab", "REJECT", "--reject-with", "tcp-reset")),
+		firewallFault("registry-intercepted", "connections to registry.lab:443 end at intercept.lab",
+			[]string{"OUTPUT", "-t", "nat", "-d", hostAddr("registry.lab"), "-p", "tcp", "--dport", "443",
+				"-j", "DNAT", "--to-destination", hostAddr("intercept.lab")}),
+		firewallFault("mirror-dropped", "the node drops packets to mirror.lab:443", hostRule("mirror.lab", "DROP")),
 		firewallFault("blobs-dropped", "the node drops packets to blobs.lab:443, the blob host of redirect.lab",
 			hostRule("blobs.lab", "DROP")),
 		// The replies are dropped: a process would get an error for a UDP packet that is
@@ -48,8 +52,8 @@ func Faults() []Fault {
 				return l.setTrust(ctx, node, "public-ca", "registry-ca")
 			},
 		},
-		diskFault("disk-full", "less than 64 KiB is free in /var/lib/containerd", 32<<10),
-		diskFault("disk-low", "40 MiB is free in /var/lib/containerd: enough for tiny:1, not for big:1", 40<<20),
+		diskFault("disk-full", "less than 64 KiB is free in the image store", 32<<10),
+		diskFault("disk-low", "40 MiB is free in the image store: enough for tiny:1, not for big:1", 40<<20),
 	}
 	return all
 }
@@ -59,7 +63,7 @@ func Faults() []Fault {
 // The resolver faults return at once, but a running containerd uses the old
 // resolv.conf for up to five seconds: call WaitResolverSeen.
 func (l *Lab) Inject(ctx context.Context, node, fault string) error {
-	f, err := findFault(node, fault)
+	f, err := l.findFault(node, fault)
 	if err != nil {
 		return err
 	}
@@ -75,7 +79,7 @@ func (l *Lab) Inject(ctx context.Context, node, fault string) error {
 
 // Lift removes a fault from a node. It is no error if the node does not have it.
 func (l *Lab) Lift(ctx context.Context, node, fault string) error {
-	f, err := findFault(node, fault)
+	f, err := l.findFault(node, fault)
 	if err != nil {
 		return err
 	}
@@ -89,7 +93,7 @@ func (l *Lab) Lift(ctx context.Context, node, fault string) error {
 // every SetDNS. Tests call it when they end.
 func (l *Lab) Heal(ctx context.Context) error {
 	errs := []error{l.ResetDNS(ctx)}
-	for _, space := range spaceNames() {
+	for _, space := range l.Spaces() {
 		services, err := l.Services(ctx, space)
 		errs = append(errs, err)
 		for _, s := range services {
@@ -98,7 +102,7 @@ func (l *Lab) Heal(ctx context.Context) error {
 			}
 		}
 	}
-	for _, n := range NodeNames() {
+	for _, n := range l.NodeNames() {
 		for _, f := range Faults() {
 			errs = append(errs, l.Lift(ctx, n, f.Name))
 		}
@@ -143,8 +147,12 @@ func (l *Lab) WaitResolverSeen(ctx context.Context, node string) error {
 	}
 }
 
-func findFault(node, name string) (Fault, error) {
+// findFault finds a fault for a node that is started.
+func (l *Lab) findFault(node, name string) (Fault, error) {
 	if _, err := findNode(node); err != nil {
+		return Fault{}, err
+	}
+	if _, err := l.initOf(node); err != nil {
 		return Fault{}, err
 	}
 	var names []string
@@ -181,7 +189,11 @@ func resolverFault(name, does string, resolvers ...string) Fault {
 			if err != nil || string(now) != content {
 				return err // another fault has written it since, or it is healthy
 			}
-			return l.writeIfChanged(node, resolvConf, "nameserver "+ResolverGood+"\n")
+			n, err := findNode(node)
+			if err != nil {
+				return err
+			}
+			return l.writeIfChanged(node, resolvConf, n.resolvConf())
 		},
 	}
 }
@@ -260,11 +272,18 @@ func (l *Lab) setTrust(ctx context.Context, node string, authorities ...string) 
 // diskFault returns a fault that fills the node's image store with one file and leaves
 // that many bytes free.
 func diskFault(name, does string, leave int64) Fault {
-	filler := filepath.Join(imageStore, "lab-"+name)
+	filler := func(node string) (string, error) {
+		layout, err := layoutOf(node)
+		return filepath.Join(layout.images, "lab-"+name), err
+	}
 	return Fault{
 		Name: name, Does: does,
 		inject: func(_ context.Context, l *Lab, node string) error {
-			path, err := l.Path(node, filler)
+			file, err := filler(node)
+			if err != nil {
+				return err
+			}
+			path, err := l.Path(node, file)
 			if err != nil {
 				return err
 			}
@@ -287,6 +306,12 @@ func diskFault(name, does string, leave int64) Fault {
 			}
 			return unix.Fallocate(int(f.Fd()), 0, st.Size(), grow)
 		},
-		lift: func(_ context.Context, l *Lab, node string) error { return l.RemoveFile(node, filler) },
+		lift: func(_ context.Context, l *Lab, node string) error {
+			file, err := filler(node)
+			if err != nil {
+				return err
+			}
+			return l.RemoveFile(node, file)
+		},
 	}
 }

@@ -42,7 +42,7 @@ func infraInit(d Dir) error {
 		return err
 	}
 	table, queryLog := newDNSTable(), &jsonLog{w: queries}
-	for _, r := range []string{ResolverGood, ResolverServfail, ResolverDead, ResolverNXDomain} {
+	for _, r := range resolvers() {
 		if _, _, err := table.serve(r, net.JoinHostPort(r, "53"), queryLog); err != nil {
 			return err
 		}

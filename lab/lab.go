@@ -31,13 +31,24 @@ func Open(d Dir) (*Lab, error) {
 		return nil, ErrNotRunning
 	}
 	l := &Lab{dir: d}
-	for _, s := range spaceNames() {
+	for _, s := range l.Spaces() {
 		if _, err := l.initOf(s); err != nil {
 			return nil, err
 		}
 	}
 	return l, nil
 }
+
+// NodeNames returns the names of the nodes that are started, in the order of Nodes.
+func (l *Lab) NodeNames() []string {
+	return slices.DeleteFunc(allNodeNames(), func(n string) bool { return !l.started(n) })
+}
+
+// Spaces returns infra and the names of the nodes that are started.
+func (l *Lab) Spaces() []string { return append([]string{Infra}, l.NodeNames()...) }
+
+// started reports whether a node was started, and not removed since.
+func (l *Lab) started(node string) bool { return exists(l.dir.Run(node + ".pid")) }
 
 // Dir returns the lab's state directory.
 func (l *Lab) Dir() Dir { return l.dir }
@@ -48,6 +59,9 @@ func (l *Lab) initOf(space string) (process, error) {
 		return process{}, fmt.Errorf("unknown namespace %q: the namespaces are %s", space, strings.Join(spaceNames(), ", "))
 	}
 	p, err := readPIDFile(l.dir.Run(space + ".pid"))
+	if errors.Is(err, os.ErrNotExist) {
+		return process{}, fmt.Errorf("%s is not started: start it with `lab add %s`", space, space)
+	}
 	if err != nil {
 		return process{}, fmt.Errorf("%s: %w", space, err)
 	}
@@ -161,7 +175,7 @@ func (l *Lab) KubeconfigPath() string { return l.dir.PKI("admin.kubeconfig") }
 // KubectlCommand returns kubectl, ready to run. It keeps the caller's files and working
 // directory, and enters only the lab's network, at Start.
 func (l *Lab) KubectlCommand(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, l.dir.Bin("kubectl"), args...)
+	cmd := exec.CommandContext(ctx, l.dir.program("kubectl"), args...)
 	cmd.Env = append(environment(l.dir), "KUBECONFIG="+l.KubeconfigPath(), "KUBECACHEDIR="+l.dir.Run("kubectl-cache"))
 	return cmd
 }
@@ -210,7 +224,7 @@ func (l *Lab) Services(ctx context.Context, space string) ([]ServiceStatus, erro
 }
 
 // StartService starts a stopped service and waits until it is ready:
-// containerd or kubelet of a node; of infra etcd, kube-apiserver,
+// containerd or kubelet of a node, k3s-agent or rke2-agent of one with such a layout; of infra etcd, kube-apiserver,
 // kube-controller-manager, kube-scheduler, registry-open, registry-auth,
 // registry-token. Readiness is known of containerd and kube-apiserver.
 func (l *Lab) StartService(ctx context.Context, space, service string) error {
@@ -244,18 +258,31 @@ func (l *Lab) controlService(ctx context.Context, space, service, verb string) e
 }
 
 func (l *Lab) waitService(ctx context.Context, space, service string) error {
-	switch service {
-	case "containerd":
-		return l.WaitContainerd(ctx, space)
-	case "kube-apiserver":
+	if service == "kube-apiserver" {
 		return l.waitAPIServer(ctx)
+	}
+	if layout, err := layoutOf(space); err == nil && service == layout.runtime {
+		return l.WaitContainerd(ctx, space)
 	}
 	return nil
 }
 
 // RestartContainerd restarts a node's containerd and waits until it is ready.
 func (l *Lab) RestartContainerd(ctx context.Context, node string) error {
-	return l.RestartService(ctx, node, "containerd")
+	layout, err := layoutOf(node)
+	if err != nil {
+		return err
+	}
+	return l.RestartService(ctx, node, layout.runtime)
+}
+
+// RestartKubelet restarts a node's kubelet; on k3s and RKE2 containerd, too.
+func (l *Lab) RestartKubelet(ctx context.Context, node string) error {
+	layout, err := layoutOf(node)
+	if err != nil {
+		return err
+	}
+	return l.RestartService(ctx, node, layout.kubelet)
 }
 
 // StopAPIServer stops the API server.

@@ -100,7 +100,11 @@ func environment(d Dir) []string {
 }
 
 func searchPath(d Dir) []string {
-	return []string{d.Bin(""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+	var dirs []string
+	for _, dir := range d.Versions().dirs() {
+		dirs = append(dirs, d.Bin(dir))
+	}
+	return append(dirs, d.Bin(""), "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 }
 
 // runHostCommand runs a program of the host. The error has the program's output.

@@ -23,29 +23,14 @@ var cniConfig string
 //go:embed config/credential-providers.yaml
 var providersConfig string
 
-// imageStoreSize bounds /var/lib/containerd of each node.
+// imageStoreSize bounds the image store of each node.
 const imageStoreSize = "600m"
 
 // Paths of a node that faults change.
 const (
 	resolvConf = "/etc/resolv.conf"
 	trustFile  = "/etc/ssl/certs/ca-certificates.crt"
-	imageStore = "/var/lib/containerd"
 )
-
-// Credential providers of the kubelets. At every call each reads its mode from the file
-// ProviderMode (see cmd/credential-provider). At first they return no credentials.
-const (
-	ProviderMode   = "/etc/kubernetes/credential-provider.mode"
-	providersFile  = "/etc/kubernetes/credential-providers.yaml"
-	providerBinDir = "/etc/kubernetes/credential-providers"
-)
-
-// credentialProviders returns the names of the kubelet's credential providers. All are the
-// same program.
-func credentialProviders() []string {
-	return []string{"lab-provider", "lab-token-provider", "lab-role-provider"}
-}
 
 // hostSysctls returns settings of the whole machine that a kubelet writes. Each node has
 // its own files mounted over them.
@@ -73,20 +58,21 @@ func nodeInit(d Dir, n Node) error {
 			return err
 		}
 	}
+	l := n.layout()
 	for _, dir := range []string{
-		imageStore, "/var/lib/kubelet", "/var/lib/cni", "/var/lib/pullprobe", "/var/log/pods", "/var/log/containers",
+		l.images, "/var/lib/kubelet", "/var/lib/cni", "/var/lib/pullprobe", "/var/log/pods", "/var/log/containers",
 	} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	if err := mount("images", imageStore, "tmpfs", 0, "mode=711,size="+imageStoreSize); err != nil {
+	if err := mount("images", l.images, "tmpfs", 0, "mode=711,size="+imageStoreSize); err != nil {
 		return err
 	}
 	if err := mount("run", "/run", "tmpfs", 0, "mode=755"); err != nil {
 		return err
 	}
-	for _, dir := range []string{"/run/containerd", "/run/lock", "/run/netns"} {
+	for _, dir := range []string{filepath.Dir(l.socket), "/run/lock", "/run/netns"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
@@ -96,15 +82,7 @@ func nodeInit(d Dir, n Node) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(providerBinDir, 0o755); err != nil {
-		return err
-	}
-	for _, name := range credentialProviders() {
-		if err := os.Symlink(d.Bin("credential-provider"), filepath.Join(providerBinDir, name)); err != nil && !os.IsExist(err) {
-			return err
-		}
-	}
-	if err := os.WriteFile("/var/lib/kubelet/config.yaml", []byte(expandConfig(kubeletConfig, d, n)), 0o644); err != nil {
+	if err := l.make(d, n); err != nil {
 		return err
 	}
 	// Mounts propagate between kubelet, containerd and containers.
@@ -112,14 +90,7 @@ func nodeInit(d Dir, n Node) error {
 		return err
 	}
 
-	s := newSupervisor(d, nodeLogOpener(d, n), []service{
-		{name: "containerd", autoStart: true, args: []string{"containerd", "--config", "/etc/containerd/config.toml"}},
-		{name: "kubelet", args: []string{
-			"kubelet", "--config=/var/lib/kubelet/config.yaml", "--kubeconfig=/etc/kubernetes/kubelet.conf",
-			"--hostname-override=" + n.Name, "--node-ip=" + n.Addr, "--v=2",
-			"--image-credential-provider-config=" + providersFile, "--image-credential-provider-bin-dir=" + providerBinDir,
-		}},
-	})
+	s := newSupervisor(d, nodeLogOpener(d, n), l.services(n))
 	if err := serveControl(d, n.Name, controlHandler(s)); err != nil {
 		return err
 	}
@@ -132,36 +103,32 @@ func makeNodeEtc(d Dir, n Node) error {
 		return err
 	}
 	files := map[string]string{
-		"resolv.conf":                        "nameserver " + ResolverGood + "\n",
+		"resolv.conf":                        n.resolvConf(),
 		"hosts":                              "127.0.0.1 localhost " + n.Name + "\n::1 localhost\n",
 		"hostname":                           n.Name + "\n",
 		"nsswitch.conf":                      "passwd: files\ngroup: files\nhosts: files dns\n",
 		"ssl/certs/" + "ca-certificates.crt": trust,
-		"containerd/config.toml":             containerdConfig,
-		"cni/net.d/10-lab.conflist":          expandConfig(cniConfig, d, n),
-		strings.TrimPrefix(ProviderMode, "/etc/"):  "nothing\n",
-		strings.TrimPrefix(providersFile, "/etc/"): strings.NewReplacer("@USER@", User, "@PASSWORD@", Password).Replace(providersConfig),
 	}
-	for name, from := range map[string]string{
-		"kubernetes/kubelet.conf":    n.Name + ".kubeconfig",
-		"kubernetes/pki/ca.crt":      "kube-ca.crt",
-		"kubernetes/pki/kubelet.crt": n.Name + ".crt",
-		"kubernetes/pki/kubelet.key": n.Name + ".key",
-	} {
-		b, err := os.ReadFile(d.PKI(from))
-		if err != nil {
-			return err
-		}
-		files[name] = string(b)
-	}
-	opaque := []string{"ssl/certs", "containerd", "containerd/certs.d", "cni", "kubernetes"}
+	opaque := []string{"ssl/certs", "containerd", "cni", "kubernetes", "rancher"}
 	return mountPrivateEtc(d, n.Name, opaque, files)
 }
 
+// nodeIP returns the addresses of the Node object.
+func (n Node) nodeIP() string {
+	return [...]string{V4Node: n.Addr, DualNode: n.Addr + "," + n.V6, V6Node: n.V6}[n.Families]
+}
+
+// resolvConf returns the node's resolv.conf.
+func (n Node) resolvConf() string { return "nameserver " + n.Resolver + "\n" }
+
 // expandConfig replaces the placeholders of a configuration with a node's values.
 func expandConfig(config string, d Dir, n Node) string {
+	everywhere := "0.0.0.0/0"
+	if n.Families == V6Node {
+		everywhere = "::/0"
+	}
 	return strings.NewReplacer(
-		"@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", ResolverGood,
+		"@EVERYWHERE@", everywhere, "@NODE@", n.Name, "@PODS@", n.pods, "@CGROUP@", "/"+cgroup+"/"+n.Name, "@RESOLVER@", n.Resolver,
 	).Replace(config)
 }
 

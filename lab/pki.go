@@ -153,10 +153,15 @@ func makePKI(d Dir) error {
 	for _, h := range Hosts() {
 		if h.cert == "registry" {
 			good = append(good, h.Name)
+			if h.V6.IsValid() { // an image may name it: [fd77::26]:443/app:1
+				good = append(good, h.V6.String())
+			}
 		}
 	}
 	day := 24 * time.Hour
+	good = append(good, "*"+AnyHost)
 	w.leaf(registry, "registry", leafSpec{name: "registry.lab", sans: good})
+	w.leaf(other, "intercept", leafSpec{name: "registry.lab", sans: append(good, "intercept.lab")})
 	w.leaf(registry, "expired", leafSpec{name: "expired.lab", sans: []string{"expired.lab"}, since: -30 * day, until: -day})
 	w.leaf(registry, "wrongname", leafSpec{name: "elsewhere.lab", sans: []string{"elsewhere.lab"}})
 	w.leaf(other, "badca", leafSpec{name: "badca.lab", sans: []string{"badca.lab"}})
@@ -175,7 +180,7 @@ func makePKI(d Dir) error {
 	w.serviceAccountKey("sa")
 	users := []string{"admin", "controller-manager", "scheduler"}
 	for _, n := range Nodes() {
-		w.leaf(kube, n.Name, leafSpec{name: "system:node:" + n.Name, org: "system:nodes", sans: []string{n.Name, n.Addr}})
+		w.leaf(kube, n.Name, leafSpec{name: "system:node:" + n.Name, org: "system:nodes", sans: []string{n.Name, n.Addr, n.V6}})
 		users = append(users, n.Name)
 	}
 	for _, u := range users {

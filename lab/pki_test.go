@@ -56,7 +56,7 @@ func TestCertificatesAreGoodAndBadAsMeant(t *testing.T) {
 			if e, ok := errors.AsType[x509.CertificateInvalidError](err); !ok || e.Reason != x509.Expired {
 				t.Errorf("%s: %v, want expired", h.Name, err)
 			}
-		case "badca.lab":
+		case "badca.lab", "intercept.lab":
 			if _, ok := errors.AsType[x509.UnknownAuthorityError](err); !ok {
 				t.Errorf("%s: %v, want unknown authority", h.Name, err)
 			}

@@ -64,9 +64,8 @@ func startListeners(d Dir, access *jsonLog, errors *log.Logger) error {
 	}
 	byAddr := map[netip.Addr][]Host{}
 	for _, h := range Hosts() {
-		byAddr[h.Addr] = append(byAddr[h.Addr], h)
-		if h.V6.IsValid() {
-			byAddr[h.V6] = append(byAddr[h.V6], h)
+		for _, a := range h.Addrs() {
+			byAddr[a] = append(byAddr[a], h)
 		}
 	}
 	for addr, hosts := range byAddr {

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -12,9 +13,10 @@ import (
 )
 
 // computeStamp returns a hash of what a target is built from: compiler, flags, go.mod,
-// go.sum and sources. It does not read modules, which go.sum pins.
+// go.sum (or those of another name) and sources. It does not read modules, which go.sum pins.
 func (t target) computeStamp(src, goVersion string) (string, error) {
-	files := []string{filepath.Join(src, t.dir, "go.mod"), filepath.Join(src, t.dir, "go.sum")}
+	module := filepath.Join(src, t.dir, strings.TrimSuffix(cmp.Or(t.module, "go.mod"), ".mod"))
+	files := []string{module + ".mod", module + ".sum"}
 	for _, glob := range t.sources {
 		found, err := filepath.Glob(filepath.Join(src, glob))
 		if err != nil {

@@ -59,7 +59,15 @@ func TestStampFollowsWhatTheBinaryIsMadeFrom(t *testing.T) {
 
 // The sources of every target exist: a stamp of no files would never change.
 func TestTargetsHaveTheirSources(t *testing.T) {
-	for _, tt := range targets() {
+	all := commonTargets()
+	for _, v := range []Versions{{}, {"1.31", "1.7"}, {"1.33", "2.0"}, {"1.37", "2.1"}} {
+		versioned, err := versionTargets(".", v.orDefault())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, versioned...)
+	}
+	for _, tt := range all {
 		if _, err := tt.computeStamp(".", "go"); err != nil {
 			t.Error(err)
 		}

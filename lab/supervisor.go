@@ -22,7 +22,8 @@ const stopGracePeriod = 2 * time.Second
 // service is one program that an init runs and restarts.
 type service struct {
 	name      string
-	args      []string // args[0] is looked up in bin/
+	args      []string // args[0] is looked up in bin/, unless there is a path
+	path      string   // the program's file
 	env       []string // beside environment
 	autoStart bool     // started at once; the others on request
 }
@@ -124,7 +125,10 @@ func (s *supervisor) fork(r *serviceState) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(s.dir.Bin(r.args[0]), r.args[1:]...)
+	cmd := exec.Command(s.dir.program(r.args[0]), r.args[1:]...)
+	if r.path != "" {
+		cmd.Path, cmd.Args, cmd.Err = r.path, r.args, nil
+	}
 	cmd.Dir = "/"
 	cmd.Env = append(environment(s.dir), r.env...)
 	cmd.Stdout, cmd.Stderr = log, log

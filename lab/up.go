@@ -14,9 +14,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Up builds what is missing and starts a lab. It fails if one is running. It first
-// removes what a crash, a reboot or an interrupted start has left.
-func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
+// Up builds what is missing and starts a lab of these versions with these nodes, or with
+// DefaultNodes. It fails if one is running. It first removes what a crash, a reboot or an
+// interrupted start has left.
+func Up(ctx context.Context, d Dir, v Versions, p *Progress, nodes ...string) (*Lab, error) {
+	if len(nodes) == 0 {
+		nodes = DefaultNodes()
+	}
+	for _, n := range nodes {
+		if _, err := findNode(n); err != nil {
+			return nil, err
+		}
+	}
 	if err := d.Check(); err != nil {
 		return nil, err
 	}
@@ -41,18 +50,21 @@ func Up(ctx context.Context, d Dir, p *Progress) (*Lab, error) {
 		return nil, fmt.Errorf("another lab is running: %s exists. Only one lab fits on a machine; `lab down` ends it, "+
 			"whatever its directory", netns(Infra))
 	}
-	if err := Build(ctx, d, p); err != nil {
+	if err := Build(ctx, d, v, p); err != nil {
+		return nil, err
+	}
+	if err := recordVersions(d, v); err != nil {
 		return nil, err
 	}
 	l := &Lab{dir: d}
-	if err := l.startAll(ctx, p); err != nil {
+	if err := l.startAll(ctx, p, nodes); err != nil {
 		return nil, fmt.Errorf("%w\n(the logs are in %s; `lab down` cleans up)", err, d.Run("log"))
 	}
 	return l, nil
 }
 
 // startAll starts everything, as much as possible in parallel.
-func (l *Lab) startAll(ctx context.Context, p *Progress) error {
+func (l *Lab) startAll(ctx context.Context, p *Progress, nodes []string) error {
 	d := l.dir
 	if err := os.MkdirAll(d.Run("log"), 0o755); err != nil {
 		return err
@@ -74,6 +86,9 @@ func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 	}
 	var archive bytes.Buffer
 	if err := writeArchive(&archive, sandboxImage, sandbox); err != nil {
+		return err
+	}
+	if err := l.keepArchive(sandboxImage, archive.Bytes()); err != nil {
 		return err
 	}
 
@@ -103,9 +118,9 @@ func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 		return nil
 	})
 
-	for _, n := range NodeNames() {
+	for _, n := range nodes {
 		g.Go(func() error {
-			if err := l.startNode(ctx, n, archive.Bytes(), apiReady); err != nil {
+			if err := l.startNode(ctx, n, apiReady); err != nil {
 				return err
 			}
 			p.Say("%s is Ready", n)
@@ -126,25 +141,39 @@ func (l *Lab) startAll(ctx context.Context, p *Progress) error {
 	return os.WriteFile(d.Run("ready"), nil, 0o644)
 }
 
-// startNode starts a node and waits until it is Ready. It starts the kubelet when apiReady
-// is closed. sandbox is the archive of the sandbox image.
-func (l *Lab) startNode(ctx context.Context, node string, sandbox []byte, apiReady <-chan struct{}) error {
+// startNode starts a node with the kept images, and waits until it is Ready. It starts the
+// kubelet when apiReady is closed.
+func (l *Lab) startNode(ctx context.Context, node string, apiReady <-chan struct{}) error {
 	if err := startInit(ctx, l.dir, node); err != nil {
 		return err
 	}
-	if err := l.WaitContainerd(ctx, node); err != nil {
+	layout, err := layoutOf(node)
+	if err != nil {
 		return err
 	}
-	if err := l.importArchive(ctx, node, sandbox); err != nil {
-		return err
+	importKept := func() error {
+		if err := l.WaitContainerd(ctx, node); err != nil {
+			return err
+		}
+		return l.importKept(ctx, node)
+	}
+	if !layout.oneService() {
+		if err := importKept(); err != nil {
+			return err
+		}
 	}
 	select {
 	case <-apiReady:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := l.StartService(ctx, node, "kubelet"); err != nil {
+	if err := l.StartService(ctx, node, layout.kubelet); err != nil {
 		return err
+	}
+	if layout.oneService() {
+		if err := importKept(); err != nil {
+			return err
+		}
 	}
 	return l.WaitNode(ctx, node)
 }
@@ -229,7 +258,7 @@ func lockDir(d Dir) (unlock func(), err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("another `lab up` or `lab down` is running in %s", d)
+		return nil, fmt.Errorf("another `lab up`, `add`, `remove` or `down` is running in %s", d)
 	}
 	return func() { f.Close() }, nil
 }

@@ -12,6 +12,8 @@ import (
 	"slices"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 const (
@@ -144,7 +146,7 @@ func (r Result) Encode() (string, error) {
 		case len(v.Fix) > 0:
 			v.Fix = "" // half a command is worse than none
 		case len(v.Summary) > 300:
-			v.Summary = report.Truncate(v.Summary, 300)
+			v.Summary = readable.Truncate(v.Summary, 300)
 		case len(r.Places) > 0:
 			r.Places = r.Places[:len(r.Places)-1]
 		default:
@@ -163,11 +165,11 @@ func DecodePlan(s string) (Plan, error) {
 	p.Kinds = p.Kinds[:min(len(p.Kinds), MaxKinds)]
 	for i := range p.Kinds {
 		k := &p.Kinds[i]
-		k.Arch, k.Pool, k.Zone, k.Node = report.Clean(k.Arch, 60), report.Clean(k.Pool, 253), report.Clean(k.Zone, 253), report.Clean(k.Node, 253)
+		k.Arch, k.Pool, k.Zone, k.Node = readable.Clean(k.Arch, 60), readable.Clean(k.Pool, 253), readable.Clean(k.Zone, 253), readable.Clean(k.Node, 253)
 		k.Nodes = max(k.Nodes, 0)
 	}
 	for i := range p.Excluded {
-		p.Excluded[i].Why = report.Clean(p.Excluded[i].Why, 400)
+		p.Excluded[i].Why = readable.Clean(p.Excluded[i].Why, 400)
 	}
 	return p, nil
 }
@@ -185,7 +187,7 @@ func DecodeResult(s string) (Result, error) {
 	if !v.Cause.Known() || !slices.Contains(faults, v.Fault) {
 		v.Cause, v.Fault, v.Confidence = report.Undetermined, report.FaultUndetermined, report.ConfidenceUndetermined
 	}
-	r.Image, v.Summary, v.Fix = report.Clean(r.Image, 512), report.Clean(v.Summary, 1024), lines(v.Fix)
+	r.Image, v.Summary, v.Fix = readable.Clean(r.Image, 512), readable.Clean(v.Summary, 1024), lines(v.Fix)
 	v.Because, v.Also = nil, nil
 	for _, list := range [][]string{r.Places, v.WouldDecide, r.Remarks} {
 		for i := range list {
@@ -199,7 +201,7 @@ func DecodeResult(s string) (Result, error) {
 var faults = []report.Fault{report.FaultConfig, report.FaultNode, report.FaultRegistry, report.FaultNone, report.FaultUndetermined}
 
 // lines returns a text of several lines without what does not belong into a terminal.
-func lines(s string) string { return report.NewRedactor().Lines(s, MaxResult) }
+func lines(s string) string { return redact.New().Lines(s, MaxResult) }
 
 // decode reads JSON of at most twice the size that is written, of the version that is known.
 func decode(s string, into any, limit int, version func() int) error {

@@ -1,6 +1,10 @@
 package report
 
-import "cmp"
+import (
+	"cmp"
+
+	"github.com/pullprobe/pullprobe/report/redact"
+)
 
 // This file holds what is said of each cause, whatever the evidence. The texts are
 // templates: [Placeholders.Fill] fills their {names}.
@@ -91,23 +95,33 @@ var descriptions = map[Cause]string{
 // AskElsewhere asks for a request from another node. Its answer decides whether this
 // node or the host is at fault.
 const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
-	"if it answers there, fix this node's network; if not, contact the operator of {host}"
+	"if it answers there (401, too), fix this node's network; if not, contact the operator of {host}"
 
 // Parts of fixes. A command stands on a line of its own, so that it can be copied. Blanks
-// of a login are in angle brackets: a shell refuses them before anything is changed. NAME is
-// in capitals, which the API server refuses.
+// of a login are in angle brackets: a shell refuses them before anything is changed.
 const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
-	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + passwordBlank
+	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + redact.PasswordBlank
 
-	createPullSecret = "create a pull secret for {registry}, with your values for NAME (also in step 2), <USER> and " + passwordBlank + ":\n" +
-		createSecret + "NAME" + loginFlags
+	createPullSecret = "create a pull secret for {registry}, with your values for <USER> and " + redact.PasswordBlank + ":\n" + CreateNewSecret
+
+	// CreateNewSecret is the template of the command that creates another pull secret.
+	CreateNewSecret = createSecret + "{newSecret}" + loginFlags
 
 	// CreateSecret is the template of the command that creates the pull secret of a pod.
 	CreateSecret = createSecret + "{secret}" + loginFlags
 
-	// passwordBlank is what a reader replaces by a password.
-	passwordBlank = "<PASSWORD>"
+	// waitForLimit comes before what the owner of the workload can do.
+	waitForLimit = "wait {resets}: the kubelet pulls again on its own. If the registry limits it again, waiting does not help. " +
+		"Then one of these does: a mirror in {hostsFile}, by the node team, or "
+
+	// LogInAtLimit is the template of the fix of a rate limit for requests without a login.
+	LogInAtLimit = waitForLimit + "a login, by the owner of the workload:\n1. " + createPullSecret + "\n2. {attach}"
+
+	// seeArchitectures comes before what is to be published.
+	seeArchitectures = "see whether the cluster has nodes of a platform that the image has:\n" +
+		"kubectl get nodes -L kubernetes.io/arch\n" +
+		"if so, keep the pod on them (nodeSelector kubernetes.io/arch); if not, "
 )
 
 // fixes says how to fix each cause where its default fault applies.
@@ -119,35 +133,34 @@ var fixes = map[Cause]string{
 	TagNotFound:           "push {registry}/{repository}:{tag}, or use an existing tag in {where}",
 	RepositoryNotFound:    "correct the repository in the image name ({registry}/{repository} does not exist), or push it",
 	AccessDeniedOrMissing: "check the name {registry}/{repository}; if it is right and private:\n1. " + createPullSecret + "\n2. {attach}",
-	PlatformMismatch: "publish {image} for this node's platform, or keep the pod on nodes of a platform that the image has " +
-		"(nodeSelector kubernetes.io/arch), if the cluster has any:\nkubectl get nodes -L kubernetes.io/arch",
-	NeverPullNotPresent:  "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
-	PresentNotAuthorized: "give the pod an imagePullSecret with pull access to {image}",
-	SignatureRejected:    "sign {image} as the node's image verifier requires, or use a signed image",
+	PlatformMismatch:      seeArchitectures + "publish {image} for this node's platform",
+	NeverPullNotPresent:   "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
+	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
+	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
 		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
-		"2. if there is none, create it, with your values for <USER> and " + passwordBlank + ":\n" +
+		"2. if there is none, create it, with your values for <USER> and " + redact.PasswordBlank + ":\n" +
 		CreateSecret,
 	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
-		"2. create it again, with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
+		"2. create it again, with your values for <USER> and " + redact.PasswordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
 		CreateSecret,
 	PullSecretOtherRegistry: "1. " + createPullSecret + "\n2. {attach}",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing:      "1. " + createPullSecret + "\n2. {attach}",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}; if it has no other registry, create it again, " +
-		"with your values for <USER> and " + passwordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
+		"with your values for <USER> and " + redact.PasswordBlank + ":\nkubectl -n {ns} delete secret {secret}\n" +
 		CreateSecret,
 	CredentialsExpired: "renew the credentials for {registry} in {source}",
 	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",
 
 	RuntimeUnavailable:       "on {node}:\nsystemctl status {unit}\njournalctl -u {unit}\nsystemctl restart {unit}",
-	RuntimeConfigStale:       "on {node}, because {stale} changed after the runtime was started:\n{restart}",
+	RuntimeConfigStale:       "on {node}, because {stale} changed after the runtime was started, {restart}",
 	RuntimeConfigInvalid:     "on {node}: correct {hostsFile}",
-	SandboxImageUnavailable:  "on {node}, make {sandbox} available (crictl pull), or set another one in containerd's configuration",
+	SandboxImageUnavailable:  "on {node}, make {sandbox} available, or set another one in containerd's configuration",
 	CredentialProviderFailed: "on {node}, read why it fails:\n{kubeletLog}",
 	ResolverUnreachable:      "on {node}: set a working nameserver in /etc/resolv.conf, or allow UDP/TCP 53 to the current one",
-	ResolverFailed:           "on {node}: fix the nameserver in /etc/resolv.conf, or use another",
+	ResolverFailed:           "contact who runs the resolver ({resolver}), or set another nameserver in /etc/resolv.conf on {node}",
 	ResolverWrongAnswer:      "correct the DNS record for {host} on {resolver}, or use another resolver on {node}",
 	NetworkUnreachable:       "on {node}, add the missing route, or remove the rule that rejects it:\nip route get {ip}",
 	ConnectionReset:          "find what resets connections from {node} to {host}: firewall, proxy or load balancer",
@@ -155,12 +168,13 @@ var fixes = map[Cause]string{
 	ProxyDenied:              "allow {host} on the proxy, or add it to NO_PROXY of the runtime's service",
 	TLSHandshakeFailed:       "find what answers on {host} instead of a TLS server:\nopenssl s_client -connect {hostport}",
 	TLSIntercepted:           "exempt {host} from TLS inspection, or install the inspecting CA on {node}",
-	CertificateUntrusted:     "on {node}: add the CA {issuer} to {hostsFile} for {host} (ca = …), or to the trust store, and then {restart}",
-	CertificateNotYetValid:   "check the clock of {node} and the certificate's start date",
-	ClockSkewed:              "on {node}, set the clock: restart chronyd or systemd-timesyncd",
-	PlainHTTPRegistry:        "serve {host} with TLS, or on {node} configure it as http://{hostport} in {hostsFile}",
-	BlobHostUnreachable:      "allow {node} to reach {layers} (firewall, proxy, DNS)",
-	MirrorFaulty:             "fix mirror {host}, or remove it from {hostsFile} on {node}",
+	CertificateUntrusted: "on {node}: add the CA {issuer} to {hostsFile} for {host} ({hostsCA}), or to the trust store" +
+		", and then {restart}",
+	CertificateNotYetValid: "check the clock of {node} and the certificate's start date",
+	ClockSkewed:            "on {node}, set the clock: restart chronyd or systemd-timesyncd",
+	PlainHTTPRegistry:      "serve {host} with TLS, or on {node} configure it as http://{hostport} in {hostsFile}",
+	BlobHostUnreachable:    "allow {node} to reach {layers} (firewall, proxy, DNS)",
+	MirrorFaulty:           "fix mirror {host}, or remove it from {hostsFile} on {node}",
 	DiskFull: "on {node}, free space on {disk}, or enlarge it; remove images only if this node can pull them again:\n" +
 		"du -xh --max-depth=2 {disk}",
 	InodesExhausted: "on {node}, free inodes on {disk}, or enlarge it:\ndu -x --inodes --max-depth=2 {disk}",
@@ -174,7 +188,7 @@ var fixes = map[Cause]string{
 	ConnectionRefused: AskElsewhere,
 	ConnectionTimeout: AskElsewhere,
 
-	RateLimited:             "wait {resets}; lasting: add a pull secret for {registry}, or a mirror in {hostsFile}",
+	RateLimited:             waitForLimit + "a pull secret for {registry} with a higher limit, by the owner of the workload",
 	RegistryUnavailable:     "contact the operator of {host}; the kubelet retries on its own",
 	TokenServiceFailed:      "contact the operator of the token service of {host}",
 	CertificateExpired:      "renew the certificate of {host}",
@@ -198,13 +212,13 @@ var textFixes = map[Cause]string{
 	CredentialsMissing: "add a pull secret for {registry} to the pod's namespace, list it in the pod's imagePullSecrets, " +
 		"and recreate the pod",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}",
-	PlatformMismatch: "publish the image for this node's platform, or keep the pod on nodes of a platform that the image has " +
-		"(nodeSelector kubernetes.io/arch), if the cluster has any:\nkubectl get nodes -L kubernetes.io/arch",
+	PlatformMismatch:    seeArchitectures + "publish the image for this node's platform",
 }
 
 // registryFixes replaces fixes where the fault is the registry's.
 var registryFixes = map[Cause]string{
-	BlobHostUnreachable:  "have {layers}, which serves the layers of {registry}, repaired by its operator (certificate, signature or service)",
+	BlobHostUnreachable: "contact the operator of {layers}, which serves the layers of {registry}: its certificate, its signature " +
+		"or the service fails",
 	CertificateUntrusted: "issue the certificate of {host} from a production authority, and have no node trust {issuer}",
 	TagNotFound: "restore the manifest of {registry}/{repository}:{tag}: the registry lists the tag and does not find it " +
 		"(garbage collection, replication)",
@@ -212,8 +226,8 @@ var registryFixes = map[Cause]string{
 
 // openFixes replaces fixes where it is not known who must act.
 var openFixes = map[Cause]string{
-	TokenServiceFailed: "send the same request to the token service of {host} from another network: " +
-		"if it answers there, this node, its network or its proxy is at fault",
+	TokenServiceFailed: "check from another network whether the token service of {host} answers: " +
+		"if so, this node, its network or its proxy is at fault",
 	BlobHostUnreachable: "from another node:\ncurl -v https://{layers}/\n" +
 		"if it answers there, allow {node} to reach it (firewall, proxy, DNS)",
 	NetworkUnreachable:      AskElsewhere,

@@ -27,6 +27,56 @@ func (f Fault) Who() string {
 	}
 }
 
+// Who returns who must act on a verdict, in words; empty if nothing is at fault. A registry
+// that limits requests works as it should: a login, or a mirror, helps.
+func (v Verdict) Who() string { return whoActs(v.Fault, v.Cause) }
+
+// Who returns who must act on a registry, in words; empty if nothing is at fault.
+func (r Registry) Who() string { return whoActs(r.Fault, r.Cause) }
+
+func whoActs(f Fault, c Cause) string {
+	if f == FaultRegistry && c == RateLimited {
+		return "the owner of the workload or the node team"
+	}
+	return f.Who()
+}
+
+// Title returns fault, cause and confidence as the head of a verdict:
+// "registry  RateLimited  (likely)".
+func (v Verdict) Title() string { return v.title("  ", "  ") }
+
+// Inline returns fault, cause and confidence as part of a sentence:
+// "registry / RateLimited (likely)".
+func (v Verdict) Inline() string { return v.title(" / ", " ") }
+
+// title returns fault, cause and confidence. "undetermined" is there once.
+func (v Verdict) title(beforeCause, beforeConfidence string) string {
+	title := Conclusion{v.Fault, v.Cause}.text(beforeCause)
+	confidence := string(v.Confidence)
+	switch {
+	case v.Fault != FaultUndetermined:
+	case v.Cause == Undetermined, v.Cause == "":
+		return title
+	case v.Confidence == Confirmed:
+		confidence = "seen; who must act is open"
+	case v.Confidence == Likely:
+		confidence = "likely; who must act is open"
+	default:
+		confidence = "who must act is open"
+	}
+	return title + beforeConfidence + "(" + confidence + ")"
+}
+
+// String returns fault and cause: "registry / RateLimited".
+func (c Conclusion) String() string { return c.text(" / ") }
+
+func (c Conclusion) text(separator string) string {
+	if c.Fault == FaultUndetermined && (c.Cause == Undetermined || c.Cause == "") {
+		return string(c.Fault)
+	}
+	return string(c.Fault) + separator + string(c.Cause)
+}
+
 // severity orders faults where one label represents several.
 var severity = map[Fault]int{
 	FaultNone: 0, FaultUndetermined: 1, FaultConfig: 2, FaultRegistry: 3, FaultNode: 4,

@@ -31,6 +31,7 @@ const (
 	IDClock               = "clock"
 	IDPull                = "pull"
 	IDControl             = "control"
+	IDImageElsewhere      = "elsewhere/image" // what other nodes found of the image; no registry has this name
 )
 
 // The families of checks that occur once for each host, address or resolver.

@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"io"
+
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Explanation is what one error message alone means.
@@ -71,15 +73,15 @@ func NewExplanation(message string, r Reading) Explanation {
 // that is not known gets the line "unknown: …" instead of a verdict.
 func (x Explanation) Text(w io.Writer) {
 	if x.Cause == Undetermined {
-		wrap(w, "unknown: ", x.Summary)
+		readable.Wrap(w, "unknown: ", x.Summary)
 	} else {
 		fmt.Fprintf(w, "%s  %s  (%s)\n", x.Fault, x.Cause, x.Confidence)
-		field(w, "why", x.Summary)
+		readable.Field(w, "why", x.Summary)
 	}
 	if x.Fix != "" {
-		lines(w, "fix", x.Fix)
+		readable.Lines(w, "fix", x.Fix)
 	}
 	if len(x.Alternatives) > 0 {
-		field(w, "or", joinCauses(x.Alternatives))
+		readable.Field(w, "or", joinCauses(x.Alternatives))
 	}
 }

@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Incident is a verdict on an image for which pods waited, and that has ended.
 type Incident struct {
 	Image string     `json:"image"`
 	From  Conclusion `json:"from"` // the verdict
-	// To is the verdict that followed. none/Healthy: the pods got the image; absent: no pod
-	// needs the image any more.
+	// To is the verdict that followed. none/Healthy: the pods got the image; none/Recovered:
+	// they waited for it, and the pull worked; absent: no pod needs the image any more.
 	To    *Conclusion `json:"to,omitempty"`
 	Began time.Time   `json:"began"` //
 	Ended time.Time   `json:"ended"` //
@@ -23,6 +25,9 @@ type Conclusion struct {
 	Fault Fault `json:"fault"`
 	Cause Cause `json:"cause"`
 }
+
+// Conclusion returns who must act and why.
+func (v Verdict) Conclusion() Conclusion { return Conclusion{Fault: v.Fault, Cause: v.Cause} }
 
 // MaxIncidents is how many incidents a report keeps.
 const MaxIncidents = 20
@@ -37,7 +42,7 @@ func (n NodeReport) writeIncidents(w io.Writer) {
 	}
 	fmt.Fprintln(w, "\nPast verdicts")
 	for _, x := range n.Incidents[:min(len(n.Incidents), maxShownIncidents)] {
-		wrapTo(w, "  "+x.Began.UTC().Format("2006-01-02 15:04")+" UTC  ", 4, x.text())
+		readable.WrapTo(w, "  "+x.Began.UTC().Format("2006-01-02 15:04")+" UTC  ", 4, x.text())
 	}
 	if more := len(n.Incidents) - maxShownIncidents; more > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", more)
@@ -49,11 +54,13 @@ func (x Incident) text() string {
 	end := "then no pod waited for it"
 	switch {
 	case x.To == nil:
-	case x.To.Fault == FaultNone:
+	case x.To.Cause == Recovered:
+		end = "then the pull worked"
+	case x.To.Cause == Healthy:
 		end = "then the image was pulled"
 	default:
-		end = fmt.Sprintf("then %s / %s", x.To.Fault, x.To.Cause)
+		end = "then " + x.To.String()
 	}
-	return fmt.Sprintf("%s / %s, %s, for %s: %s; %s",
-		x.From.Fault, x.From.Cause, plural(x.Pods, "pod"), Roughly(x.Ended.Sub(x.Began)), x.Image, end)
+	return fmt.Sprintf("%s, %s, for %s: %s; %s",
+		x.From, readable.Plural(x.Pods, "pod"), readable.Roughly(x.Ended.Sub(x.Began)), x.Image, end)
 }

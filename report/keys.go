@@ -34,6 +34,7 @@ const (
 	KeyRemaining        = "remaining"        // the header RateLimit-Remaining
 	KeyReset            = "reset"            // the header RateLimit-Reset
 	KeyRemembered       = "remembered"       // true: the answer is a recent refusal; no new request was sent
+	KeyAnsweredAt       = "answeredAt"       // of a remembered answer to the same request: when it was given
 	KeyNotBefore        = "notBefore"        // when the next request may be sent; of a certificate: when it begins
 	KeyAgeMs            = "ageMs"            // age of a result that a sweep produced, or of the oldest one
 
@@ -68,10 +69,15 @@ const (
 	KeyContainerType  = "containerType"  // init or ephemeral; absent: an ordinary container
 	KeySimilarSecret  = "similarSecret"  // a pull secret that other pods of the namespace use, and that this one probably means
 	KeySimilarUsers   = "similarUsers"   // how many pods use it
+	KeyNewerImage     = "newerImage"     // the image that a newer pod of the same owner has for this container
+	KeyEarlierCause   = "earlierCause"   // the cause that the kubelet's last failure and the checks had, until they passed
+	KeyNextPull       = "nextPull"       // about when the kubelet pulls next
+	KeyOthersWait     = "othersWait"     // other containers of the pod whose pull fails
 	KeyOwner          = "owner"          // the controller that owns the pod, as KIND/NAME for kubectl
 	KeyVolume         = "volume"         // the image volume whose image this is; absent for a container's own image
 	KeyPullSecrets    = "pullSecrets"    // the pod's imagePullSecrets
 	KeyPolicy         = "policy"         // the pull policy; of a registry's answer: true if a policy forbids the image to everybody
+	KeyKubelet        = "kubelet"        // the kubelet's version, "1.33", if it is one that lets every pod use an image that is present
 	KeyReason         = "reason"         // the reason that the kubelet, the runtime or a parser gives
 	KeyMessage        = "message"        // the message of the kubelet or the runtime
 	KeyCould          = "could"          // causes that the message is known to have had, likeliest first
@@ -182,7 +188,7 @@ const (
 	KeyFileDigest   = "fileDigest"   // digest of what the file configures, logins left out; none: there is no file
 	KeyUnknownKeys  = "unknownKeys"  // keys of hosts.toml that have no meaning
 	KeyUnused       = "unused"       // files that are not read
-	KeyMadeBy       = "madeBy"       // what writes the runtime's configuration on this node: nodeadm, AKS
+	KeyMadeBy       = "madeBy"       // what writes the runtime's configuration on this node: nodeadm, bootstrap.sh, AKS, GKE
 	KeyIgnoredTable = "ignoredTable" // a table with settings for registries that the runtime does not read
 	KeyDependsOn    = "dependsOn"    // what another version of the runtime does with the file, while the version is unknown
 	KeyRemedy       = "remedy"       // what makes the runtime use a file or table that it ignores
@@ -253,6 +259,7 @@ const (
 	KeyTaken      = "taken"      // true: the runtime uses this address
 	KeyAfterMs    = "afterMs"    // how long it waits for other addresses before
 	KeyLocalRoute = "localRoute" // exists or none: whether this node has a route, after "unreachable"
+	KeyOnlyFamily = "onlyFamily" // IPv4 or IPv6: all that this node has a default route for, if the address is of the other
 
 	// tls/HOST/ADDRESS, elsewhere/HOST/ADDRESS
 
@@ -330,6 +337,7 @@ const (
 	KeyExistingTags      = "existingTags"      // some of the tags that the repository has, if none of them was meant
 	KeySuggestTag        = "suggestTag"        // an existing tag that may be meant
 	KeySuggestRepository = "suggestRepository" // an existing repository that may be meant
+	KeyShortName         = "shortName"         // true: that repository is the only one that is similar to a short name
 	KeySimilarTags       = "similarTags"       // similar tags
 	KeyNewestTag         = "newestTag"         // the tag that was pushed last, where the list has times
 	KeyRegistryStatus    = "registryStatus"    // 403: the registry forbids every request from here
@@ -393,11 +401,18 @@ const (
 
 	// elsewhere/HOST
 
-	KeyFailed    = "failed"    // how many other nodes do not get through to the host
-	KeyHow       = "how"       // with which causes those fail
-	KeyWhich     = "which"     // the first of the nodes that get through
-	KeyFailing   = "failing"   // the first of those that do not
-	KeySetsApart = "setsApart" // what this node and those that fail as it does have, and no other that checked
+	KeyFailed      = "failed"      // how many other nodes do not get through to the host
+	KeyHow         = "how"         // with which causes those fail
+	KeyWhich       = "which"       // the first of the nodes that get through
+	KeyFailing     = "failing"     // the first of those that do not
+	KeySetsApart   = "setsApart"   // what this node and those that fail as it does have, and no other that checked
+	KeyRivals      = "rivals"      // what else would seem the same where no node gets through, or none
+	KeySeesAnother = "seesAnother" // what this node sees differently from those that get through: certificate, issuer
+
+	// elsewhere/image
+
+	KeyFoundAt = "foundAt" // hosts at which other nodes found the image
+	KeyAround  = "around"  // true: some before and some after this node did not find it
 
 	// control
 

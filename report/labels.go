@@ -13,6 +13,12 @@ const (
 	LabelDomain      = "pullprobe.dev/" // followed by a fault: how many stuck pods, or findings, it must act on
 )
 
+// LabelNodes is the label of the fleet's ConfigMap that has how many nodes there are.
+const LabelNodes = "pullprobe.dev/nodes"
+
+// FleetName is the name of the fleet's ConfigMap. No report of a node has it.
+const FleetName = "pullprobe-fleet"
+
 // FieldManager owns the fields that pullprobe writes (server-side apply).
 const FieldManager = "pullprobe"
 
@@ -20,8 +26,14 @@ const FieldManager = "pullprobe"
 const SummaryKey = "summary"
 
 // ConfigMapName returns the name of a node's report: pullprobe-<node>, or pullprobe-<node
-// UID> where that is longer than a name may be.
-func ConfigMapName(node, uid string) string { return nameFor("pullprobe-", node, uid) }
+// UID> where that is longer than a name may be. That of a node named "fleet" is
+// pullprobe--fleet: the other one is the fleet's, and no Node's name begins with a hyphen.
+func ConfigMapName(node, uid string) string {
+	if node == "fleet" {
+		return "pullprobe--fleet"
+	}
+	return nameFor("pullprobe-", node, uid)
+}
 
 // AnswersName returns the name of the ConfigMap with what the fleet says to a node. No
 // report has such a name.

@@ -16,9 +16,11 @@ type Placeholders struct {
 	Namespace, Pod, Container        string
 	ServiceAccount                   string
 	Secret                           string // the first secret that is missing, malformed or for another registry
+	NewSecret                        string // a name for a pull secret of the registry that the pod does not list
 	Node, HostsDir, Disk             string
 	Issuer                           string
-	HostsFile                        string // hosts.toml of the registry
+	HostsFile                        string // hosts.toml of the registry, or what it is generated from; see Reload
+	HostsCA, HostsClient             string // what names a CA, and a client certificate, in HostsFile
 	Layers                           string // the host that serves the layers
 	Resolver                         string // the one whose answer decided
 	Stale                            string // files that are newer than the runtime's process
@@ -37,8 +39,13 @@ type Placeholders struct {
 	Provider                         string // the credential provider that was not run, or that the node lacks
 }
 
+// Reload is a part of HostsFile and Source, of a runtime that reads them at its start only. A
+// template that names such a file ends with the restart.
+const Reload = "{reload}"
+
 // Fill fills the {names} of a template.
 func (p Placeholders) Fill(template string) string {
+	template = p.withReload(template)
 	template = strings.ReplaceAll(template, "{attach}", p.Attach)
 	if strings.Contains(p.Tag, ":") { // a digest
 		template = strings.ReplaceAll(template, "{repository}:{tag}", "{repository}@{tag}")
@@ -46,13 +53,28 @@ func (p Placeholders) Fill(template string) string {
 	return strings.NewReplacer(
 		"{image}", p.Image, "{registry}", p.Registry, "{repository}", p.Repository, "{tag}", p.Tag,
 		"{host}", p.Host, "{address}", p.Address,
-		"{ns}", p.Namespace, "{pod}", p.Pod, "{container}", p.Container, "{sa}", p.ServiceAccount, "{secret}", p.Secret,
-		"{node}", p.Node, "{hostsDir}", p.HostsDir, "{hostsFile}", p.HostsFile, "{disk}", p.Disk, "{issuer}", p.Issuer,
+		"{ns}", p.Namespace, "{pod}", p.Pod, "{container}", p.Container, "{sa}", p.ServiceAccount,
+		"{secret}", p.Secret, "{newSecret}", p.NewSecret,
+		"{node}", p.Node, "{hostsDir}", p.HostsDir, "{hostsFile}", p.HostsFile,
+		"{hostsCA}", p.HostsCA, "{hostsClient}", p.HostsClient, "{disk}", p.Disk, "{issuer}", p.Issuer,
 		"{layers}", p.Layers, "{resolver}", p.Resolver, "{stale}", p.Stale, "{resets}", p.Resets,
 		"{behind}", p.Behind, "{sandbox}", p.Sandbox, "{source}", p.Source,
 		"{unit}", p.Unit, "{kubeletLog}", p.KubeletLog, "{runtime}", p.Runtime, "{ip}", p.IP,
 		"{owner}", p.Owner, "{where}", p.Where, "{hostport}", p.HostPort, "{restart}", p.Restart, "{provider}", p.Provider,
 	).Replace(template)
+}
+
+// withReload fills {hostsFile} and {source} if they have [Reload] in them, and adds the restart.
+func (p Placeholders) withReload(template string) string {
+	for name, value := range map[string]string{"{hostsFile}": p.HostsFile, "{source}": p.Source} {
+		if strings.Contains(value, Reload) {
+			template = strings.ReplaceAll(template, name, value)
+		}
+	}
+	if strings.Contains(template, Reload) && !strings.Contains(template, "{restart}") {
+		template += "\nthen {restart}"
+	}
+	return strings.ReplaceAll(template, Reload, "")
 }
 
 // blanks are the stand-ins that no command may have: who reads it could not fill
@@ -89,12 +111,15 @@ func StandIns() Placeholders {
 		Container:      "CONTAINER",
 		ServiceAccount: "default",
 		Secret:         "SECRET",
+		NewSecret:      "NAME",
 		Node:           "this node",
 		Disk:           "/var/lib/containerd",
 		Issuer:         "that signed its certificate",
 		HostPort:       "the registry:443",
-		IP:             "the address of the registry",
+		IP:             "ADDRESS",
 		HostsFile:      "the registry's hosts.toml",
+		HostsCA:        "ca = …",
+		HostsClient:    "client = …",
 		Layers:         "the host that serves the layers",
 		Resolver:       "the first resolver of /etc/resolv.conf",
 		Stale:          "its configuration",
@@ -118,7 +143,7 @@ func Advice(c Cause, who Fault, r Reading) (summary, fix string) {
 	p := StandIns()
 	p.Registry = cmp.Or(r.Registry, r.Host, p.Registry)
 	p.Host = cmp.Or(r.Host, r.Registry, p.Host)
-	p.Address, p.HostPort, p.IP = p.Host, WithPort(p.Host), "the address of "+p.Host
+	p.Address, p.HostPort = p.Host, WithPort(p.Host)
 	p.Repository, p.Tag = cmp.Or(r.Repository, "REPOSITORY"), cmp.Or(r.Reference, "TAG")
 	switch {
 	case r.Repository == "":

@@ -3,6 +3,8 @@ package report
 import (
 	"maps"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Pods is which pods share a diagnosis: they need the same image with the same
@@ -49,7 +51,7 @@ type PullEstimate struct {
 // String returns the estimate for people.
 func (p PullEstimate) String() string {
 	took := time.Duration(float64(p.Bytes) / float64(p.BytesPerSecond) * float64(time.Second))
-	return "about " + Roughly(max(took, time.Second)) + ": " + Bytes(p.Bytes) + " at " + Bytes(p.BytesPerSecond) +
+	return "about " + readable.Roughly(max(took, time.Second)) + ": " + readable.Bytes(p.Bytes) + " at " + readable.Bytes(p.BytesPerSecond) +
 		"/s, the rate of this node's last test pull"
 }
 

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // maxRows is how many hosts a summary lists.
@@ -65,16 +68,17 @@ func ofAll(n, all int, state string) string {
 
 // writeRegistries writes the table of hosts, the unreachable ones first, each of
 // these with the reason. Without rows for all, it only names the hosts that are
-// reachable and have no remark.
-func (s *Sweep) writeRegistries(w io.Writer, all bool) {
+// reachable and have no remark, or counts them. A host of which the diagnoses above the table have the cause
+// refers to it.
+func (s *Sweep) writeRegistries(w io.Writer, level detail, explains func(Registry) Cause) {
 	if s == nil || len(s.Registries) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", Time(s.Time), Duration(time.Duration(s.Duration)))
-	fmt.Fprintf(w, rowFormat, "STATE", "DNS/DIAL/TLS/HTTP ms", "CERT", "HOST")
+	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", readable.Time(s.Time), readable.Duration(time.Duration(s.Duration)))
+	s.writeHeading(w, level.rows)
 	single := slices.DeleteFunc(s.writeMerged(w), Registry.ForOthers) // they are no registries of this node
 	var plain []string
-	if !all {
+	if !level.rows {
 		single = slices.DeleteFunc(single, func(r Registry) bool {
 			if r.plain() {
 				plain = append(plain, r.Host)
@@ -85,22 +89,62 @@ func (s *Sweep) writeRegistries(w io.Writer, all bool) {
 	list := single[:min(len(single), maxRows)]
 	fixes := 0
 	for _, r := range list {
-		s.writeRow(w, r)
-		_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
-		if r.State.Bad() && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
-			linesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
+		above := explains(r)
+		s.writeRow(w, r, above)
+		fix := r.HowToFix()
+		if r.State.Bad() && above == "" && fix != "" && fixes < maxFixes && s.Control.Outcome != Fail {
+			readable.LinesAfter(w, strings.Repeat(" ", 15)+"fix: ", fix)
 			fixes++
 		}
 	}
 	if left := len(single) - len(list); left > 0 {
 		fmt.Fprintf(w, "  ... and %d more in report.json\n", left)
 	}
-	if len(plain) > 0 {
-		wrap(w, fmt.Sprintf("  %-11s  ", Reachable), strings.Join(plain, ", "))
+	switch {
+	case len(plain) > 0 && level.cut == cutAll:
+		fmt.Fprintf(w, "  %-11s  %s\n", Reachable, readable.Plural(len(plain), "host"))
+	case len(plain) > 0:
+		readable.Wrap(w, fmt.Sprintf("  %-11s  ", Reachable), strings.Join(plain, ", "))
 	}
 	if s.Omitted > 0 {
 		fmt.Fprintf(w, "  ... and %d more left out to keep this report small\n", s.Omitted)
 	}
+}
+
+// nothingExplains is where no diagnosis is above the table.
+func nothingExplains(Registry) Cause { return "" }
+
+// writeHeading writes the heads of the columns. The second has the cause of hosts that fail,
+// and times of the others.
+func (s *Sweep) writeHeading(w io.Writer, all bool) {
+	const phases = "DNS/DIAL/TLS/HTTP"
+	causes, times := false, false
+	for _, r := range s.Registries {
+		switch {
+		case r.ForOthers():
+		case r.State.Bad():
+			causes = true
+		default:
+			times = times || r.Latency != (Latency{}) && (all || !r.plain())
+		}
+	}
+	head := phases + " ms"
+	if causes {
+		head = "CAUSE"
+		if times {
+			head = "CAUSE, OR TIMES IN ms"
+		}
+	}
+	fmt.Fprintf(w, rowFormat, "STATE", head, "CERT", "HOST")
+	if causes && times {
+		fmt.Fprintf(w, "%15s(%s)\n", "", phases)
+	}
+}
+
+// HowToFix returns what makes the host reachable; empty if it is.
+func (r Registry) HowToFix() string {
+	_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
+	return cmp.Or(r.Fix, fix)
 }
 
 // plain reports whether the host is reachable and nothing else is worth saying.
@@ -134,8 +178,9 @@ func (s *Sweep) writeMerged(w io.Writer) (single []Registry) {
 	return single
 }
 
-// writeRow writes one host, and below it what is worth saying about it.
-func (s *Sweep) writeRow(w io.Writer, r Registry) {
+// writeRow writes one host, and below it what is worth saying about it, or the cause above
+// the table that says it.
+func (s *Sweep) writeRow(w io.Writer, r Registry, above Cause) {
 	what := r.Latency.String()
 	if r.State.Bad() {
 		what = string(r.Cause)
@@ -145,33 +190,34 @@ func (s *Sweep) writeRow(w io.Writer, r Registry) {
 		state = "flapping"
 	}
 	fmt.Fprintf(w, rowFormat, state, what, r.Certificate.daysLeft(), r.Host)
-	if text := s.reason(r); text != "" {
-		wrap(w, strings.Repeat(" ", 15), text)
+	if text := s.reason(r, above); text != "" {
+		readable.Wrap(w, strings.Repeat(" ", 15), text)
 	}
 }
 
 // reason returns the text below a host in the table. If this node reaches nothing,
 // the reason is above the table, once.
-func (s *Sweep) reason(r Registry) string {
+func (s *Sweep) reason(r Registry, above Cause) string {
 	if s.Control.Outcome == Fail && r.Silent() {
 		return ""
 	}
 	text := r.Summary
-	since := "since " + Time(r.Since)
+	since := "since " + readable.Time(r.Since)
 	if r.Flapping {
 		since = "keeps changing; " + string(r.State) + " " + since
 	}
-	if r.State.Bad() && r.Fault != FaultUndetermined {
-		since = string(r.Fault) + ", " + since
-	}
-	if r.State.Bad() || r.Flapping {
+	switch {
+	case r.State.Bad() && above != "":
+		text = since + ": see " + string(above) + " above"
+	case r.State.Bad() && r.Fault == FaultUndetermined:
+		text = strings.TrimSuffix(since+": "+r.Summary, ": ") + "; who must act: not known"
+	case r.State.Bad():
+		text = strings.TrimSuffix(string(r.Fault)+", "+since+": "+r.Summary, ": ")
+	case r.Flapping:
 		text = strings.TrimSuffix(since+": "+r.Summary, ": ")
 	}
-	if r.State.Bad() && r.Fault == FaultUndetermined {
-		text += "; who must act: not known"
-	}
 	if r.State == Limited && r.NotBefore != nil {
-		text += "; next check not before " + Time(*r.NotBefore)
+		text += "; next check not before " + readable.Time(*r.NotBefore)
 	}
 	return text
 }
@@ -210,7 +256,7 @@ func (s *Sweep) writeNode(w io.Writer) {
 		text := strings.TrimSuffix(r.Address, ":53")
 		switch {
 		case r.Outcome == Pass:
-			text += " answers (" + Duration(time.Duration(r.Latency)) + ")"
+			text += " answers (" + readable.Duration(time.Duration(r.Latency)) + ")"
 		case r.Cause == ResolverUnreachable:
 			text += " does not answer"
 		default:
@@ -219,17 +265,17 @@ func (s *Sweep) writeNode(w io.Writer) {
 		resolvers = append(resolvers, text)
 	}
 	if len(resolvers) > 0 {
-		field(w, "dns", strings.Join(resolvers, ", "))
+		readable.Field(w, "dns", strings.Join(resolvers, ", "))
 	}
 	if s.Clock.Outcome == Pass || s.Clock.Outcome == Fail {
-		field(w, "clock", s.Clock.line())
+		readable.Field(w, "clock", s.Clock.line())
 	}
 	for _, c := range s.Runtime {
-		field(w, "config", c.line())
+		readable.Field(w, "config", c.line())
 	}
 	for _, c := range s.Conditions {
 		if c.abnormal() {
-			field(w, "kubelet", c.line())
+			readable.Field(w, "kubelet", c.line())
 		}
 	}
 }
@@ -237,9 +283,9 @@ func (s *Sweep) writeNode(w io.Writer) {
 // line returns the condition as one line.
 func (c Condition) line() string {
 	if c.Type == "DiskPressure" && c.Status == "True" {
-		return "DiskPressure since " + Time(c.Since) + ": the kubelet deletes images and evicts pods"
+		return "DiskPressure since " + readable.Time(c.Since) + ": the kubelet deletes images and evicts pods"
 	}
-	s := c.Type + " is " + c.Status + " since " + Time(c.Since)
+	s := c.Type + " is " + c.Status + " since " + readable.Time(c.Since)
 	if c.Reason != "" {
 		s += " (" + c.Reason + ")"
 	}
@@ -257,8 +303,8 @@ func (s *Sweep) Redacted() *Sweep {
 	if s == nil {
 		return nil
 	}
-	text, out := NewRedactor(), *s
-	out.Control, out.Clock = text.Check(s.Control), text.Check(s.Clock)
+	text, out := redact.New(), *s
+	out.Control, out.Clock = s.Control.Redacted(text), s.Clock.Redacted(text)
 	out.Registries = slices.Clone(s.Registries)
 	for i, r := range out.Registries {
 		out.Registries[i] = r.redacted(text)
@@ -281,7 +327,7 @@ func (s *Sweep) bounded(limit int) *Sweep {
 		size += r.size()
 		if i < maxRows {
 			var row strings.Builder
-			out.writeRow(&row, r)
+			out.writeRow(&row, r, "")
 			size += row.Len()
 		}
 		if size > limit/2 || size > limit/3 && !r.State.Bad() {
@@ -298,8 +344,9 @@ const maxHost = 260
 
 // redacted prepares the texts for publication. Summaries of checks are redacted
 // already, but hosts and certificates are foreign text.
-func (r Registry) redacted(text Redactor) Registry {
+func (r Registry) redacted(text redact.Redactor) Registry {
 	r.Host, r.Summary, r.Because = text.Text(r.Host, maxHost), text.Text(r.Summary, maxSummary), text.Text(r.Because, maxSummary)
+	r.Fix = text.Text(r.Fix, 2*maxSummary)
 	if r.Roles == nil {
 		r.Roles = []Role{}
 	}

@@ -259,11 +259,21 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 		}
 	}
 	for level = 2; level < len(details); level++ {
+		if level == withoutFixes {
+			level--
+			withoutQuestions := func(many int) bool { return render(n.shrunk(many, (*Diagnosis).keepFix)) }
+			n = n.shrunk(sort.Search(len(n.Diagnoses), withoutQuestions), (*Diagnosis).keepFix)
+			if render(n) {
+				return summary, body, err
+			}
+			level++
+		}
 		if render(n) {
 			return summary, body, err
 		}
 	}
 	level--
+	render(n)
 	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepNamedPods, (*Diagnosis).keepVerdict} {
 		if len(summary)+len(body) > limit {
 			n = n.shrunk(len(n.Diagnoses), shrink)
@@ -318,7 +328,8 @@ func (n NodeReport) brief() NodeReport {
 	n.Diagnoses = slices.Clone(n.Diagnoses)
 	for i := range n.Diagnoses {
 		d := &n.Diagnoses[i]
-		d.Verdict.WouldDecide = d.Verdict.WouldDecide[:min(1, len(d.Verdict.WouldDecide))]
+		open := d.Verdict.ToConfirm() // the fix has the others
+		d.Verdict.WouldDecide = open[:min(1, len(open))]
 		if d.Pods != nil {
 			d.Pods = d.Pods.brief()
 		}
@@ -358,7 +369,8 @@ func (n NodeReport) byWeight() []int {
 	}
 	slices.SortStableFunc(order, func(a, b int) int {
 		x, y := n.Diagnoses[a], n.Diagnoses[b]
-		return cmp.Or(severity[y.Verdict.Fault]-severity[x.Verdict.Fault], y.podCount()-x.podCount(), y.Time.Compare(x.Time))
+		return cmp.Or(severity[y.Verdict.Fault]-severity[x.Verdict.Fault], cmp.Compare(x.Verdict.Who(), y.Verdict.Who()),
+			y.podCount()-x.podCount(), y.Time.Compare(x.Time))
 	})
 	return order
 }
@@ -400,6 +412,13 @@ func (d *Diagnosis) keepSentences() {
 	for i := range d.Checks {
 		d.Trimmed = d.Trimmed || d.Checks[i].Evidence != nil
 		d.Checks[i].Evidence = nil
+	}
+}
+
+// keepFix drops what would settle an open question, where who must act is known all the same.
+func (d *Diagnosis) keepFix() {
+	if d.Verdict.Fault != FaultUndetermined {
+		d.Verdict.WouldDecide = nil
 	}
 }
 

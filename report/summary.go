@@ -8,20 +8,70 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
-// width is the number of columns that summaries are wrapped to.
-const width = 80
-
-// detail is how many diagnoses a summary shows with their evidence, how many with the
-// fix, and how many at all; and whether reachable registries have a row each.
+// detail is how much a summary shows.
 type detail struct {
-	full, fixes, all int
-	rows             bool
+	cut   int  // how many of parts are left out of all diagnoses but the first
+	fixes int  // how many diagnoses have why and fix
+	all   int  // how many diagnoses there are
+	rows  bool // reachable registries have a row each
 }
 
-// details are the levels of detail, the most detailed first.
-var details = []detail{{5, 20, 20, true}, {5, 20, 20, false}, {2, 10, 20, false}, {1, 5, 20, false}, {1, 3, 12, false}}
+// part is what a diagnosis has in a summary beside its cause, its pod, why and fix.
+type part int
+
+// The parts, in the order in which they are left out.
+const (
+	partEvidence part = iota // with what was not checked, and how long a pull takes
+	partChecked              // with the kubelet's next pull
+	partRetry
+	partConfirm
+	partOthers // names of other pods and owners
+	partImage
+)
+
+var partNames = []string{"evidence", "checked", "retry", "to confirm", "the names of other pods", "image"}
+
+// maxFull is how many diagnoses have all parts at most. The others have less than half, to
+// keep the text short.
+const maxFull = 5
+
+// details are the levels of detail, the most detailed first. Why and fix go last: a report is
+// there for them.
+var details = func() []detail {
+	const most = 20
+	out := []detail{{fixes: most, all: most, rows: true}}
+	for cut := range cutAll + 1 {
+		out = append(out, detail{cut: cut, fixes: most, all: most})
+	}
+	for _, fixes := range []int{15, 12, 10, 9, 8, 7, 6, 5, 4, 3} {
+		out = append(out, detail{cut: cutAll, fixes: fixes, all: most})
+	}
+	return append(out, detail{cut: cutAll, fixes: 3, all: 12})
+}()
+
+// cutAll is the cut at which the first diagnosis loses all parts too, and reachable registries
+// their names.
+const cutAll = int(partImage) + 2
+
+// withoutFixes is the first of details at which a diagnosis loses why and fix.
+const withoutFixes = cutAll + 2
+
+// cutOf returns how many parts are left out of a diagnosis, by its place.
+func (l detail) cutOf(place int) int {
+	switch {
+	case l.cut == cutAll:
+		return len(partNames)
+	case place == 0:
+		return 0
+	case place >= maxFull:
+		return max(l.cut, int(partOthers))
+	}
+	return l.cut
+}
 
 // TimeLayout is how labels carry a time: RFC 3339 has characters that a label
 // value may not have.
@@ -33,11 +83,14 @@ func RetryCommand(pod string) string {
 	if !ok {
 		ns, name = "default", pod
 	}
-	return "kubectl annotate pod -n " + ns + " " + name + " probe=$(date +%s) --overwrite"
+	return "kubectl -n " + ns + " annotate pod " + name + " probe=$(date +%s) --overwrite"
 }
 
-// AllNodesCommand shows the reports of all nodes, one line each.
-const AllNodesCommand = "kubectl get cm -A -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck"
+// Commands that show the reports of all nodes, one line each, and what the fleet says of them.
+const (
+	AllNodesCommand = "kubectl get cm -A -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck"
+	FleetCommand    = "kubectl describe cm -A -l pullprobe.dev/fleet"
+)
 
 // Summary returns the report as text for `kubectl describe cm`: verdicts first, by who
 // must act, the worst fault first; then the registries, then the node.
@@ -45,38 +98,47 @@ func (n NodeReport) Summary() string { return n.summary(details[0]) }
 
 func (n NodeReport) summary(level detail) string {
 	var b strings.Builder
-	wrapTo(&b, n.Node+": ", 15, n.headline()+".")
-	fmt.Fprintf(&b, "Updated %s.\n", Time(n.Time))
+	readable.WrapTo(&b, n.Node+": ", 15, n.headline()+".")
+	fmt.Fprintf(&b, "Updated %s.\n", readable.Time(n.Time))
 	if who := n.whoActs(); who != "" {
-		wrapTo(&b, "Who acts: ", 10, who+".")
+		readable.WrapTo(&b, "Who acts: ", 10, who+".")
 	}
 	n.writeDiskFault(&b)
 	merged := n.writeIsolated(&b)
 	n.writeDiagnoses(&b, merged, level)
-	n.Sweep.writeRegistries(&b, level.rows)
+	n.Sweep.writeRegistries(&b, level, n.explains)
 	b.WriteString("\nNode\n")
 	if !n.diskFails() {
 		disk := n.Disk.line()
 		if n.Disk.Is(KeyFullSoon) {
 			disk = "WARNING: " + disk
 		}
-		field(&b, "disk", disk)
+		readable.Field(&b, "disk", disk)
 	}
-	field(&b, "runtime", n.Runtime.line())
+	readable.Field(&b, "runtime", n.Runtime.line())
 	n.Sweep.writeNode(&b)
-	if level.rows {
-		lines(&b, "all nodes", AllNodesCommand)
-	}
 	n.writeIncidents(&b)
+	fmt.Fprintf(&b, "\nAll reports:\n  %s\nAll nodes compared (pullprobe-fleet):\n  %s\n", AllNodesCommand, FleetCommand)
 	return b.String()
 }
 
 // whoActs returns how many pods wait for whom, if there are several.
 func (n NodeReport) whoActs() string {
 	var parts []string
+	add := func(who string, pods int) {
+		if pods > 0 {
+			parts = append(parts, who+" ("+readable.Plural(pods, "pod")+")")
+		}
+	}
+	limited, limitedWho := n.limited()
 	for _, f := range []Fault{FaultNode, FaultRegistry, FaultConfig, FaultUndetermined} {
-		if pods := n.Faults.Of(f); pods > 0 {
-			parts = append(parts, f.Who()+" ("+plural(pods, "pod")+")")
+		pods := n.Faults.Of(f)
+		if f == FaultRegistry {
+			pods -= limited
+		}
+		add(f.Who(), pods)
+		if f == FaultRegistry {
+			add(limitedWho, limited)
 		}
 	}
 	if len(parts) < 2 {
@@ -85,38 +147,56 @@ func (n NodeReport) whoActs() string {
 	return strings.Join(parts, ", ")
 }
 
+// limited returns how many of the pods that count for registries wait because of a limit of
+// requests, and who must act on it.
+func (n NodeReport) limited() (pods int, who string) {
+	for _, d := range n.Diagnoses {
+		waits := d.Pods == nil || !d.Pods.Since.IsZero()
+		if v := d.Verdict; waits && v.Fault == FaultRegistry && v.Who() != v.Fault.Who() {
+			pods, who = pods+d.podCount(), v.Who()
+		}
+	}
+	return min(pods, n.Faults.Of(FaultRegistry)), who
+}
+
 // writeDiagnoses writes the diagnoses that are not merged, under a heading for each who
 // must act.
 func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detail) {
-	shown, left := 0, 0
+	shown, left, cut := 0, 0, 0
 	heading := ""
+	if n.isolated() {
+		heading = Verdict{Fault: FaultNode}.Heading()
+	}
+	beside := n.besideFaults()
 	for _, i := range n.byWeight() {
 		d := n.Diagnoses[i]
+		_, isBeside := beside[i]
 		switch {
-		case merged[i]:
+		case merged[i], isBeside:
 			continue
 		case shown >= level.all:
 			left++
 			continue
 		}
 		fmt.Fprintln(w)
-		if h := d.Verdict.Fault.Heading(); h != heading {
+		if h := d.Verdict.Heading(); h != heading {
 			heading = h
 			fmt.Fprintln(w, heading)
 		}
-		shown++
-		if shown == level.full+1 {
-			fmt.Fprintln(w, "(In short from here. The Events have more.)")
+		switch here := level.cutOf(shown); {
+		case shown == level.fixes:
+			fmt.Fprintln(w, "(From here without why and fix: report.json and the Events on the pods have them.)")
+		case shown < level.fixes && here > cut:
+			cut = here
+			readable.WrapTo(w, "", 0, "(From here without "+strings.Join(partNames[:cut], ", ")+": see the Events on the pods.)")
 		}
-		switch {
-		case shown <= level.full:
-			d.write(w, n.Time)
-		case shown <= level.fixes:
-			d.writeAnswer(w, n.Time)
-		default:
+		if shown < level.fixes {
+			d.write(w, n.Time, n.withoutFault(beside, i), level.cutOf(shown))
+		} else {
 			d.writeHead(w, n.Time)
-			d.writePods(w)
+			d.writePods(w, true)
 		}
+		shown++
 	}
 	if left > 0 {
 		fmt.Fprintf(w, "\n... and %d more in report.json\n", left)
@@ -126,15 +206,49 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 	}
 }
 
-// Heading returns the line above the diagnoses with the fault.
-func (f Fault) Heading() string {
-	switch f {
+// besideFaults returns which diagnoses without a fault are of pods that another diagnosis
+// has with a fault, each with that one. They are a line there: on its own, such a container
+// would seem to be all there is to the pod.
+func (n NodeReport) besideFaults() map[int]int {
+	byPod := map[string]int{}
+	for i, d := range n.Diagnoses {
+		if d.Verdict.Fault != FaultNone {
+			for _, p := range d.Refs() {
+				byPod[p.Pod] = i
+			}
+		}
+	}
+	beside := map[int]int{}
+	for i, d := range n.Diagnoses {
+		at, has := byPod[d.Pod]
+		own := slices.ContainsFunc(d.Refs(), func(p PodRef) bool { _, has := byPod[p.Pod]; return !has })
+		if d.Verdict.Fault == FaultNone && d.Verdict.Fix == "" && len(d.Verdict.Also) == 0 && has && !own {
+			beside[i] = at
+		}
+	}
+	return beside
+}
+
+// withoutFault returns the containers without a fault that are beside a diagnosis.
+func (n NodeReport) withoutFault(beside map[int]int, at int) []string {
+	var out []string
+	for i, d := range n.Diagnoses {
+		if of, has := beside[i]; has && of == at {
+			out = append(out, "container "+d.Container+", image "+d.Image)
+		}
+	}
+	return out
+}
+
+// Heading returns the line above the diagnoses of those who must act.
+func (v Verdict) Heading() string {
+	switch v.Fault {
 	case FaultNone:
-		return "Nothing is at fault here:"
+		return "No fault of image, node or registry:"
 	case FaultUndetermined:
 		return "Who must act is not known yet:"
 	default:
-		return "To be fixed by " + f.Who() + ":"
+		return "To be fixed by " + v.Who() + ":"
 	}
 }
 
@@ -148,7 +262,7 @@ func (n NodeReport) headline() string {
 		s = "1 pod is waiting for an image"
 	}
 	if reasons := n.reasons(); n.Stuck > 1 && reasons > 0 {
-		s += ", for " + plural(reasons, "reason")
+		s += ", for " + readable.Plural(reasons, "reason")
 	}
 	if registries := n.Sweep.headline(); registries != "" {
 		s += "; " + registries
@@ -173,8 +287,9 @@ func (n NodeReport) Since() time.Time {
 // reasons returns how many diagnoses the waiting pods have.
 func (n NodeReport) reasons() int {
 	reasons := n.Omitted
-	for _, d := range n.Diagnoses {
-		if d.Pods != nil && !d.Pods.Since.IsZero() {
+	beside := n.besideFaults()
+	for i, d := range n.Diagnoses {
+		if _, isBeside := beside[i]; !isBeside && d.Pods != nil && !d.Pods.Since.IsZero() {
 			reasons++
 		}
 	}
@@ -191,52 +306,122 @@ func (n NodeReport) writeDiskFault(w io.Writer) {
 	if !n.diskFails() {
 		return
 	}
-	field(w, "disk", n.Disk.line())
+	readable.Field(w, "disk", n.Disk.line())
 	if !slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.Verdict.Cause == n.Disk.Cause }) {
 		p := StandIns()
 		p.Node, p.Disk = n.Node, cmp.Or(n.Disk.Evidence[KeyMount], p.Disk)
-		lines(w, "fix", p.Fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
+		readable.Lines(w, "fix", p.Fill(n.Disk.Cause.Fix(n.Disk.Cause.DefaultFault())))
 	}
 }
 
-// IsolatedFix is what fixes a node that reaches nothing.
-const IsolatedFix = "check what every connection depends on (resolver, route, firewall, proxy), not a single registry"
+// IsolatedFix returns what fixes a node that reaches nothing, by what all hosts fail with. An
+// empty name is that of the node where this is read.
+func IsolatedFix(node string, c Cause) string {
+	p := StandIns()
+	p.Node = cmp.Or(node, p.Node)
+	if c.Stage() == StageDNS && c.DefaultFault() == FaultNode && c != ResolverWrongAnswer {
+		return p.Fill(c.Fix(FaultNode))
+	}
+	return p.Fill("on {node}: check what every connection depends on (resolver, route, firewall, proxy), not a single registry")
+}
+
+// isolated reports whether the node reaches nothing.
+func (n NodeReport) isolated() bool { return n.Sweep != nil && n.Sweep.Control.Outcome == Fail }
 
 // writeIsolated writes one verdict for a node that reaches nothing, with all pods
 // that wait for this reason. It returns the indices of their diagnoses.
 func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	merged := map[int]bool{}
-	if n.Sweep == nil || n.Sweep.Control.Outcome != Fail {
+	if !n.isolated() {
 		return merged
 	}
 	c := n.Sweep.Control
 	var pods []string
-	confidence := Likely
+	v := Verdict{Fault: FaultNode, Cause: c.Cause, Confidence: Likely, Fix: IsolatedFix(n.Node, c.Cause)}
 	for i, d := range n.Diagnoses {
-		if d.Verdict.Fault != FaultNode || !d.Verdict.Cause.BeforeTLS() {
+		own := d.Verdict
+		sure := own.Confidence == Confirmed
+		switch {
+		case own.Fault != FaultNode || !own.Cause.BeforeTLS():
 			continue
+		case sure && own.Cause == c.Cause: // by the runtime's message
+			v.Confidence = Confirmed
+			if own.Cause.Stage() == StageDNS {
+				v.Fix = cmp.Or(own.Fix, v.Fix)
+			}
+		case sure && own.Cause.Stage() == StageDNS:
+			continue // it says more than that the node reaches nothing
+		case sure && c.Evidence[KeyWeak] == "":
+			v.Confidence = Confirmed
 		}
 		merged[i] = true
-		if d.Verdict.Confidence == Confirmed && c.Evidence[KeyWeak] == "" {
-			confidence = Confirmed // by the runtime's message
-		}
 		for _, p := range d.Refs() {
 			if !slices.Contains(pods, p.Pod) {
 				pods = append(pods, p.Pod)
 			}
 		}
 	}
-	fmt.Fprintf(w, "\n%s  %s  (%s)\n", FaultNode, c.Cause, confidence)
-	field(w, "why", c.Summary)
-	field(w, "fix", "on "+n.Node+": "+IsolatedFix)
+	fmt.Fprintf(w, "\n%s\n%s\n", v.Heading(), v.Title())
+	readable.Field(w, "why", n.whyIsolated(merged))
+	readable.Lines(w, "fix", v.Fix)
 	if len(pods) > 0 {
-		field(w, "pods", Abbreviate(pods))
+		readable.Field(w, "pods", readable.Abbreviate(pods))
 	}
-	field(w, "checked", Time(n.Sweep.Time))
+	readable.Field(w, "checked", readable.Time(n.Sweep.Time))
 	if len(pods) > 0 {
 		writeRetry(w, pods[0])
 	}
 	return merged
+}
+
+// whyIsolated returns that the node reaches nothing, with the hosts that waiting pods need
+// first, and what all hosts fail with where that is the resolver.
+func (n NodeReport) whyIsolated(merged map[int]bool) string {
+	const most, fill = 5, 3
+	c := n.Sweep.Control
+	var hosts, others []string
+	for _, r := range n.Sweep.Registries {
+		switch {
+		case !r.Silent() || r.ForOthers():
+		case slices.ContainsFunc(n.Diagnoses, func(d Diagnosis) bool { return d.needs(r.Host) }):
+			hosts = append(hosts, r.Host)
+		default:
+			others = append(others, r.Host)
+		}
+	}
+	why := c.Summary
+	if all, err := strconv.Atoi(c.Evidence[KeyAsked]); err == nil && len(hosts) > 0 {
+		names := append(hosts[:min(len(hosts), most)], others[:min(len(others), max(0, fill-len(hosts)))]...)
+		text := strings.Join(names, ", ")
+		if more := all - len(names); more > 0 {
+			text += " and " + strconv.Itoa(more) + " more"
+		}
+		why = "this node cannot reach any of " + readable.Plural(all, "host") + " (" + text + ")"
+	}
+	if c.Cause.Stage() == StageDNS {
+		why += ": " + c.Cause.Meaning()
+	}
+	return why
+}
+
+// needs reports whether pods wait because this host was not reached.
+func (d Diagnosis) needs(host string) bool {
+	return d.Verdict.Fault != FaultNone && slices.ContainsFunc(d.Verdict.Because, func(id string) bool { return isAbout(id, host) })
+}
+
+// isAbout reports whether a check is about a host, by its id.
+func isAbout(id, host string) bool { return slices.Contains(strings.Split(id, "/"), host) }
+
+// explains returns the cause of the diagnosis that explains why a host fails; empty if none
+// does.
+func (n NodeReport) explains(r Registry) Cause {
+	for _, d := range n.Diagnoses {
+		v := d.Verdict
+		if v.Fault != FaultNone && (slices.Contains(v.Because, r.Because) || v.Cause == r.Cause && d.needs(r.Host)) {
+			return v.Cause
+		}
+	}
+	return ""
 }
 
 // line returns the check as one line.
@@ -253,79 +438,78 @@ func (c Check) line() string {
 }
 
 // Text writes one diagnosis for people.
-func (d Diagnosis) Text(w io.Writer) { d.write(w, d.Time) }
+func (d Diagnosis) Text(w io.Writer) { d.write(w, d.Time, nil, 0) }
 
-// writeAnswer writes what is wrong, where, and what fixes it, as of a time.
-func (d Diagnosis) writeAnswer(w io.Writer, at time.Time) {
+// write writes one diagnosis, as of a time, with the containers beside it that have no fault,
+// and without the first so many parts.
+func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
+	has := func(p part) bool { return int(p) >= cut }
 	v := d.Verdict
 	d.writeHead(w, at)
-	d.writePods(w)
-	field(w, "image", d.Image)
-	field(w, "why", v.Summary)
+	d.writePods(w, has(partOthers))
+	if has(partImage) {
+		readable.Field(w, "image", d.Image)
+	}
+	readable.Field(w, "why", v.Summary)
 	if v.Fix != "" {
-		lines(w, "fix", v.Fix)
+		readable.Lines(w, "fix", v.Fix)
 	}
-	if others := d.otherFixes(); others != "" {
-		field(w, "likewise", others)
+	if others := d.otherFixes(); others != "" && has(partOthers) {
+		readable.Field(w, "likewise", others)
 	}
-}
-
-// write writes one diagnosis in full, as of a time.
-func (d Diagnosis) write(w io.Writer, at time.Time) {
-	d.writeAnswer(w, at)
-	v := d.Verdict
-	for _, s := range v.ToConfirm() {
-		lines(w, "to confirm", s)
+	if has(partConfirm) {
+		for _, s := range v.ToConfirm() {
+			readable.Lines(w, "to confirm", s)
+		}
 	}
-	if len(v.Because) > 0 {
-		field(w, "evidence", strings.Join(v.Because, ", "))
+	if len(v.Because) > 0 && has(partEvidence) {
+		readable.Field(w, "evidence", strings.Join(v.Because, ", "))
 	}
 	d.writeAlso(w)
-	if not := d.notChecked(); not != "" {
-		field(w, "not checked", not)
+	for _, s := range noFault {
+		readable.Field(w, "no fault", s)
 	}
-	if !d.Time.IsZero() {
-		field(w, "checked", Time(d.Time))
+	if not := d.notChecked(); not != "" && has(partEvidence) {
+		readable.Field(w, "not checked", not)
 	}
-	if d.Pods != nil && d.Pods.NextTry.After(at) {
-		field(w, "next pull", "by the kubelet, "+When(d.Pods.NextTry, at))
+	if has(partChecked) {
+		if !d.Time.IsZero() {
+			readable.Field(w, "checked", readable.Time(d.Time))
+		}
+		if d.Pods != nil && d.Pods.NextTry.After(at) {
+			readable.Field(w, "next pull", "by the kubelet, "+readable.When(d.Pods.NextTry, at))
+		}
 	}
-	if d.Pull != nil {
-		field(w, "pull takes", d.Pull.String())
+	if d.Pull != nil && has(partEvidence) {
+		readable.Field(w, "pull takes", d.Pull.String())
 	}
-	if d.Pod != "" {
+	if d.Pod != "" && has(partRetry) {
 		writeRetry(w, d.Pod)
 	}
 }
 
-// Head returns fault, cause and confidence: the first line of a diagnosis.
-func (v Verdict) Head() string {
-	confidence := string(v.Confidence)
-	switch {
-	case v.Fault != FaultUndetermined || v.Cause == Undetermined:
-	case v.Confidence == Confirmed:
-		confidence = "seen; who must act is open"
-	case v.Confidence == Likely:
-		confidence = "likely; who must act is open"
-	}
-	return fmt.Sprintf("%s  %s  (%s)", v.Fault, v.Cause, confidence)
-}
-
-// writeHead writes fault, cause and confidence, and how many pods wait since when.
+// writeHead writes fault, cause and confidence, and how many pods wait since when. A time is
+// right for a later reader, too; an age is not.
 func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
-	head := d.Verdict.Head()
-	tail := ""
+	head := d.Verdict.Title()
 	if d.Pods != nil && !d.Pods.Since.IsZero() {
-		tail = plural(d.Pods.Count, "pod") + ", " + Roughly(max(0, at.Sub(d.Pods.Since)))
-	}
-	if tail != "" {
-		head += strings.Repeat(" ", max(2, width-len(head)-len(tail))) + tail
+		layout := "15:04:05 UTC"
+		if at.Sub(d.Pods.Since) >= 12*time.Hour {
+			layout = "2006-01-02 15:04 UTC"
+		}
+		tail := readable.Plural(d.Pods.Count, "pod") + " since " + d.Pods.Since.UTC().Format(layout)
+		if gap := readable.Width - len(head) - len(tail); gap >= 2 {
+			fmt.Fprintln(w, head+strings.Repeat(" ", gap)+tail)
+		} else {
+			fmt.Fprintf(w, "%s\n%*s\n", head, readable.Width, tail)
+		}
+		return
 	}
 	fmt.Fprintln(w, head)
 }
 
-// writePods writes the pod, or the owners of several pods with the name of one.
-func (d Diagnosis) writePods(w io.Writer) {
+// writePods writes the pod; or, of several, the owners and the name of one.
+func (d Diagnosis) writePods(w io.Writer, others bool) {
 	if d.Pod == "" {
 		return
 	}
@@ -334,27 +518,31 @@ func (d Diagnosis) writePods(w io.Writer) {
 	if d.Container != "" {
 		container = " (" + d.Container + ")"
 	}
-	if d.Pods == nil || d.Pods.Count < 2 {
+	switch {
+	case d.Pods == nil || d.Pods.Count < 2:
 		text := d.Pod + container
 		if d.Pods != nil && len(d.Pods.Owners) == 1 && d.Pods.Owners[0].Name != NoOwner {
 			text += " of " + d.Pods.Owners[0].Name
 		}
-		field(w, "pod", text)
+		readable.Field(w, "pod", text)
+		return
+	case !others:
+		readable.Field(w, "pods", d.Pod+container+" and "+readable.Plural(d.Pods.Count-1, "other"))
 		return
 	}
 	var owners []string
 	for _, o := range d.Pods.Owners[:min(3, len(d.Pods.Owners))] {
 		if o.Name == NoOwner {
-			owners = append(owners, plural(o.Pods, "pod")+" without an owner")
+			owners = append(owners, readable.Plural(o.Pods, "pod")+" without an owner")
 		} else {
-			owners = append(owners, o.Name+" ("+plural(o.Pods, "pod")+")")
+			owners = append(owners, o.Name+" ("+readable.Plural(o.Pods, "pod")+")")
 		}
 	}
 	text := strings.Join(owners, ", ")
 	if more := len(d.Pods.Owners) + d.Pods.Omitted - len(owners); more > 0 {
 		text += " and " + strconv.Itoa(more) + " more"
 	}
-	field(w, "pods", fmt.Sprintf("%s in %s: %s%s and %s", text, namespace, name, container, plural(d.Pods.Count-1, "other")))
+	readable.Field(w, "pods", fmt.Sprintf("%s in %s: %s%s and %s", text, namespace, name, container, readable.Plural(d.Pods.Count-1, "other")))
 }
 
 // otherFixes returns for which other owners the fix is the same with their own names.
@@ -371,15 +559,7 @@ func (d Diagnosis) otherFixes() string {
 	if len(names) == 0 {
 		return ""
 	}
-	return Abbreviate(names) + " (each command is in the Event on the pod, and in report.json)"
-}
-
-// plural returns a number with a noun in the right form.
-func plural(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return strconv.Itoa(n) + " " + noun
+	return readable.Abbreviate(names) + " (each command is in the Event on the pod, and in report.json)"
 }
 
 func joinCauses(causes []Cause) string {
@@ -401,7 +581,7 @@ func (v Verdict) ToConfirm() []string {
 // writeAlso writes a line for each other cause.
 func (d Diagnosis) writeAlso(w io.Writer) {
 	for _, text := range d.AlsoFound() {
-		field(w, "also", text)
+		readable.Field(w, "also", text)
 	}
 }
 
@@ -421,7 +601,7 @@ func (d Diagnosis) AlsoFound() []string {
 		}
 		if d.Verdict.Fault == FaultNone && d.Verdict.Cause != NotAPullProblem {
 			text += "; does not block the pull"
-		} else if who := cause.DefaultFault().Who(); who != "" {
+		} else if who := whoActs(cause.DefaultFault(), cause); who != "" {
 			text += " (" + who + ")"
 		}
 		out = append(out, text)
@@ -432,7 +612,7 @@ func (d Diagnosis) AlsoFound() []string {
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that
 // it can be copied.
 func writeRetry(w io.Writer, pod string) {
-	fmt.Fprintf(w, labelFormat+"%s\n", "retry", RetryCommand(pod))
+	fmt.Fprintf(w, readable.LabelFormat+"%s\n", "retry", RetryCommand(pod))
 }
 
 // notChecked lists the checks that were not made although no other check blocked
@@ -452,56 +632,6 @@ func (d Diagnosis) notChecked() string {
 		}
 	}
 	return strings.Join(out, "; ")
-}
-
-// labelFormat indents a label and pads it to the longest, "not checked".
-const labelFormat = "  %-11s  "
-
-// field writes a labelled text, wrapped with a hanging indent. It does not break
-// words longer than a line: they are names to be copied.
-func field(w io.Writer, label, text string) {
-	wrap(w, fmt.Sprintf(labelFormat, label), text)
-}
-
-// lines writes a labelled text that may have several lines. A command is not wrapped, so
-// that it can be copied.
-func lines(w io.Writer, label, text string) {
-	linesAfter(w, fmt.Sprintf(labelFormat, label), text)
-}
-
-// linesAfter writes the lines of a text after a head, as [lines] does.
-func linesAfter(w io.Writer, head, text string) {
-	for line := range strings.SplitSeq(text, "\n") {
-		if IsCommand(line) {
-			fmt.Fprintln(w, head+line)
-		} else {
-			wrap(w, head, line)
-		}
-		head = strings.Repeat(" ", len(head))
-	}
-}
-
-// wrap writes a text after a head, in lines that are indented as far as the head
-// reaches.
-func wrap(w io.Writer, head, text string) { wrapTo(w, head, len(head), text) }
-
-// wrapTo writes a text after a head, with the following lines indented.
-func wrapTo(w io.Writer, head string, indent int, text string) {
-	line, col, first := head, len(head), true
-	for word := range strings.FieldsSeq(text) {
-		if !first && col+1+len(word) > width {
-			fmt.Fprintln(w, line)
-			line, col, first = strings.Repeat(" ", indent), indent, true
-		}
-		if !first {
-			line += " "
-			col++
-		}
-		line += word
-		col += len(word)
-		first = false
-	}
-	fmt.Fprintln(w, strings.TrimRight(line, " "))
 }
 
 // Worst returns the verdict that represents a node: the most severe fault, and of

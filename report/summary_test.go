@@ -45,7 +45,7 @@ func node() NodeReport {
 				Verdict: Verdict{
 					Fault: FaultConfig, Cause: TagNotFound, Confidence: Confirmed,
 					Summary: `tag "1" does not exist in registry.example/app; closest existing tag: "1.0"`,
-					Fix: "use the existing tag: kubectl -n shop set image deployment/web web=registry.example/app:1.0, " +
+					Fix: "use the existing tag:\nkubectl -n shop set image deployment/web web=registry.example/app:1.0\n" +
 						"or push registry.example/app:1",
 					Because: []string{"manifest/registry.example", "pod"},
 				},
@@ -96,6 +96,74 @@ func TestSummary(t *testing.T) {
 		if !strings.Contains(screen, want) {
 			t.Errorf("no %q in\n%s", want, screen)
 		}
+	}
+}
+
+// A container without a fault is a line in the entry of the pod that another one keeps
+// waiting, and no reason of its own. Pods that wait for nothing else keep their entry.
+func TestSummaryBesideFault(t *testing.T) {
+	healthy := func(pod string, others ...string) Diagnosis {
+		d := Diagnosis{
+			Pod: pod, Container: "proxy", Image: "registry.example/proxy:2", Pods: &Pods{Count: 1 + len(others), Since: node().Time},
+			Verdict: Verdict{Fault: FaultNone, Cause: Healthy, Confidence: Likely},
+		}
+		for _, o := range others {
+			d.Pods.Others = append(d.Pods.Others, PodRef{Pod: o, Container: "proxy"})
+		}
+		return d
+	}
+	const line = "  no fault     container proxy, image registry.example/proxy:2\n"
+	warned, fixed := healthy("shop/web-1"), healthy("shop/web-1")
+	warned.Verdict.Also = []Cause{ClockSkewed}
+	fixed.Verdict.Fix = "see what it waits for"
+	for name, tt := range map[string]struct {
+		more    Diagnosis
+		reasons string
+		lines   int
+	}{
+		"beside":                {healthy("shop/web-1"), "2 reasons", 1},
+		"beside two":            {healthy("shop/web-1", "shop/web-2"), "2 reasons", 1},
+		"another pod":           {healthy("shop/well"), "3 reasons", 0},
+		"another pod, too":      {healthy("shop/web-1", "shop/well"), "3 reasons", 0},
+		"with something to say": {warned, "3 reasons", 0},
+		"with something to do":  {fixed, "3 reasons", 0},
+	} {
+		n := node()
+		n.Diagnoses = append(n.Diagnoses, tt.more)
+		text := n.Summary()
+		entries := strings.Count(text, "\nnone  Healthy")
+		if strings.Count(text, line) != tt.lines || entries != 1-tt.lines || !strings.Contains(text, tt.reasons) {
+			t.Errorf("%s: not %d lines, %s in\n%s", name, tt.lines, tt.reasons, text)
+		}
+		if _, body, _ := n.Bounded(MaxReport); strings.Count(string(body), `"Healthy"`) < 1 {
+			t.Errorf("%s: not in report.json", name)
+		}
+	}
+}
+
+// A registry that limits requests is not for its operator to fix.
+func TestSummaryOfLimit(t *testing.T) {
+	of := func(pod string, f Fault, c Cause) Diagnosis {
+		return Diagnosis{Pod: pod, Image: "app", Verdict: Verdict{Fault: f, Cause: c, Confidence: Confirmed}}
+	}
+	n := node()
+	n.Faults, n.Stuck = FaultCounts{Registry: 2, Config: 1}, 3
+	n.Diagnoses = []Diagnosis{
+		of("shop/a", FaultRegistry, RateLimited), of("shop/b", FaultRegistry, RegistryUnavailable), of("shop/c", FaultConfig, TagNotFound),
+	}
+	text := n.Summary()
+	last := 0
+	for _, want := range []string{
+		"Who acts: the operator of the registry (1 pod), the owner of the workload or the", "node team (1 pod), the owner of the workload (1 pod).\n",
+		"To be fixed by the operator of the registry:\nregistry  RegistryUnavailable",
+		"To be fixed by the owner of the workload or the node team:\nregistry  RateLimited",
+		"To be fixed by the owner of the workload:\ncluster-config  TagNotFound",
+	} {
+		at := strings.Index(text, want)
+		if at < last {
+			t.Fatalf("no %q, or too early, in\n%s", want, text)
+		}
+		last = at
 	}
 }
 
@@ -178,5 +246,98 @@ func TestBounded(t *testing.T) {
 	}
 	if !strings.Contains(summary, "left out") {
 		t.Error("the summary does not say that something is left out")
+	}
+}
+
+// What a report has no space for goes before why and fix, and the summary names it.
+func TestBoundedKeepsFixes(t *testing.T) {
+	n := node()
+	d := n.Diagnoses[0]
+	n.Diagnoses = nil
+	for i := range 7 {
+		d.Pod = fmt.Sprintf("shop/web-%d", i)
+		d.Verdict.Summary = fmt.Sprintf("reason %d: ", i) + strings.Repeat("why ", 100)
+		n.Diagnoses = append(n.Diagnoses, d)
+	}
+	summary, _, err := n.Bounded(MaxReport)
+	if err != nil || strings.Count(summary, "\n  fix  ") < 7 || strings.Count(summary, "reason ") != 7 {
+		t.Errorf("not 7 answers (%v):\n%s", err, summary)
+	}
+	if !strings.Contains(summary, "(From here without evidence, ") {
+		t.Errorf("the summary does not name what is left out:\n%s", summary)
+	}
+}
+
+// A host of which a diagnosis has the cause refers to it, and has no second fix.
+func TestRegistryExplainedAbove(t *testing.T) {
+	const host = "busy.example:5000"
+	limited := unreachable(host, FaultRegistry, RateLimited, "429; retry after 600 s")
+	limited.State, limited.Because = Limited, "registry/"+host
+	n := sweptNode(limited, reachable("registry.example"))
+	n.Diagnoses = []Diagnosis{{
+		Pod: "shop/web", Image: host + "/app:1",
+		Verdict: Verdict{Fault: FaultRegistry, Cause: RateLimited, Confidence: Confirmed, Fix: "wait", Because: []string{"pull", "manifest/" + host}},
+	}}
+	text := n.Summary()
+	if !strings.Contains(text, "see RateLimited above") || strings.Contains(text, "fix: ") || strings.Contains(text, "429;") {
+		t.Errorf("said twice:\n%s", text)
+	}
+	n.Diagnoses[0].Verdict.Because = []string{"manifest/other.example"}
+	if text := n.Summary(); strings.Contains(text, "see RateLimited above") || !strings.Contains(text, "fix: ") {
+		t.Errorf("another host's cause explains nothing:\n%s", text)
+	}
+}
+
+// The verdict on a node that reaches nothing is as exact as those of its pods, and names the
+// hosts that they need first.
+func TestSummaryOfIsolatedNode(t *testing.T) {
+	var list []Registry
+	for _, name := range []string{"a", "b", "c", "needed"} {
+		list = append(list, unreachable(name+".example", FaultNode, ResolverFailed, "SERVFAIL"))
+	}
+	n := sweptNode(list...)
+	n.Sweep.Control = Check{
+		ID: IDControl, Outcome: Fail, Cause: ResolverFailed, Summary: "this node cannot reach any of 4 hosts (a.example and 3 more)",
+		Evidence: map[string]string{KeyAsked: "4", KeyWeak: True},
+	}
+	n.Diagnoses = []Diagnosis{{
+		Pod: "shop/web", Image: "needed.example/app:1",
+		Verdict: Verdict{
+			Fault: FaultNode, Cause: ResolverFailed, Confidence: Confirmed, Fix: "fix the nameserver 10.0.0.2", Because: []string{"dns/needed.example"},
+		},
+	}}
+	text := n.Summary()
+	for _, want := range []string{
+		"To be fixed by the node team:\nnode-infrastructure  ResolverFailed  (confirmed)\n", "(needed.example, ", "fix the nameserver 10.0.0.2",
+		"the node's DNS resolver answers with an error",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	n.Diagnoses = nil
+	if text := n.Summary(); !strings.Contains(text, "ResolverFailed  (likely)") || !strings.Contains(text, "contact who runs the resolver") {
+		t.Errorf("without pods:\n%s", text)
+	}
+}
+
+func TestTitle(t *testing.T) {
+	for _, tt := range []struct {
+		v             Verdict
+		title, inline string
+	}{
+		{Verdict{Fault: FaultNode, Cause: DiskFull, Confidence: Likely}, "node-infrastructure  DiskFull  (likely)", "node-infrastructure / DiskFull (likely)"},
+		{Verdict{Fault: FaultUndetermined, Cause: Undetermined, Confidence: ConfidenceUndetermined}, "undetermined", "undetermined"},
+		{
+			Verdict{Fault: FaultUndetermined, Cause: ConnectionRefused, Confidence: Confirmed},
+			"undetermined  ConnectionRefused  (seen; who must act is open)", "undetermined / ConnectionRefused (seen; who must act is open)",
+		},
+	} {
+		if got := tt.v.Title(); got != tt.title {
+			t.Errorf("%q, want %q", got, tt.title)
+		}
+		if got := tt.v.Inline(); got != tt.inline {
+			t.Errorf("%q, want %q", got, tt.inline)
+		}
 	}
 }

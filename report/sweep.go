@@ -77,6 +77,7 @@ type Registry struct {
 	Cause   Cause  `json:"cause,omitempty"`   //
 	Summary string `json:"summary,omitempty"` // one line: what is wrong, or a remark about a host that is reachable
 	Because string `json:"because,omitempty"` // id of the check that failed
+	Fix     string `json:"fix,omitempty"`     // on a node whose runtime's files are generated; see HowToFix
 
 	Latency     Latency      `json:"latency,omitzero"`
 	Status      int          `json:"status,omitempty"`      // HTTP status of GET /v2/
@@ -138,7 +139,7 @@ func (s *Sweep) size() int {
 		return 0
 	}
 	var table strings.Builder
-	s.writeRegistries(&table, true)
+	s.writeRegistries(&table, details[0], nothingExplains)
 	return table.Len() + jsonSize(s)
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/pullprobe/pullprobe/host"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 type Config struct {
 	Main  string   // the file that the process was started with
 	Files []string // the files that exist and were read: Main, then its imports in containerd's order
-	// Sources are other files that the configuration is generated from (k3s, RKE2).
+	// Sources are other files that the configuration is generated from (k3s, RKE2, microk8s, k0s).
 	Sources []string
 	// Version is that of containerd; empty: unknown, the newest is assumed.
 	Version string
@@ -74,12 +74,12 @@ func (e *ConfigError) Error() string { return e.File + ": " + e.reason() }
 func (e *ConfigError) reason() string {
 	if syntax, ok := errors.AsType[*toml.DecodeError](e.Err); ok {
 		row, col := syntax.Position()
-		return fmt.Sprintf("line %d, column %d: %s", row, col, report.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
+		return fmt.Sprintf("line %d, column %d: %s", row, col, readable.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
 	}
 	if file, ok := errors.AsType[*fs.PathError](e.Err); ok {
-		return report.Clean(file.Err.Error(), 60)
+		return readable.Clean(file.Err.Error(), 60)
 	}
-	return report.Clean(e.Err.Error(), 160)
+	return readable.Clean(e.Err.Error(), 160)
 }
 
 // unread reports whether the runtime may be able to read the file although this
@@ -149,7 +149,7 @@ func configFlag(args []string) (name string, explicit bool) {
 // cannot be loaded keeps containerd from starting.
 func readConfig(root host.Files, main, version string) *Config {
 	c := &Config{
-		Main: main, Version: version, Sources: generatedFrom(main),
+		Main: main, Version: version, Sources: generatedFrom(root, main),
 		Mirrors: map[string][]string{}, TLS: map[string]TLSFiles{}, local: map[string]bool{},
 	}
 	var files []configFile
@@ -173,9 +173,9 @@ func readConfig(root host.Files, main, version string) *Config {
 	return c
 }
 
-// generatedFrom returns the files from which k3s and RKE2 write the main file and
-// certs.d at their start.
-func generatedFrom(main string) []string {
+// generatedFrom returns the files from which a distribution writes the main file, what it
+// imports, and certs.d when it starts the runtime.
+func generatedFrom(root host.Files, main string) []string {
 	for _, dir := range []string{"/var/lib/rancher/k3s", "/var/lib/rancher/rke2"} {
 		if strings.HasPrefix(main, dir+"/agent/") {
 			return []string{
@@ -183,6 +183,13 @@ func generatedFrom(main string) []string {
 				dir + "/agent/etc/containerd/config.toml.tmpl", dir + "/agent/etc/containerd/config-v3.toml.tmpl",
 			}
 		}
+	}
+	switch {
+	case strings.HasPrefix(main, "/var/snap/microk8s/"): // canonical/microk8s: run-containerd-with-args
+		return []string{path.Join(path.Dir(main), "containerd-template.toml")}
+	case strings.HasPrefix(main, "/etc/k0s/"): // k0sproject/k0s: pkg/component/worker/containerd
+		names, _ := host.Glob(root, "/etc/k0s/containerd.d/*.toml")
+		return names
 	}
 	return nil
 }
@@ -240,7 +247,7 @@ func (c *Config) addImages(t map[string]any) error {
 		err = toml.Unmarshal(text, &section)
 	}
 	if wrong, ok := errors.AsType[*toml.DecodeError](err); ok { // its position is not that in the file
-		return errors.New("the value of " + report.Clean(strings.Join(wrong.Key(), "."), 80) + " has the wrong type")
+		return errors.New("the value of " + readable.Clean(strings.Join(wrong.Key(), "."), 80) + " has the wrong type")
 	}
 	if err != nil {
 		return err

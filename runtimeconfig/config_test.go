@@ -235,6 +235,9 @@ func TestRegistries(t *testing.T) {
 			if diff := cmp.Diff(tt.dirs, d.Dirs); diff != "" {
 				t.Errorf("dirs: %s", diff)
 			}
+			if want := tt.version == "" || tt.running == nil; d.Assumed != want {
+				t.Errorf("assumed: %v, want %v: a file is newer than the process", d.Assumed, want)
+			}
 			if diff := cmp.Diff(tt.passed, d.Passed); diff != "" || (d.Mirrors != nil) != tt.mirrors || (d.Passed != nil) != (d.Why != "") {
 				t.Errorf("passed: %s %+v", diff, d)
 			}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // defaultRegistryPath is config_path in containerd 2.2 and later if neither it nor
@@ -21,11 +21,14 @@ func (c *Config) Registries(running *string) RegistryConfig {
 	} else if current == "" && len(c.Mirrors) == 0 && AtLeast(c.Version, "2.2.0") {
 		current = defaultRegistryPath
 	}
-	out := RegistryConfig{Version: c.Version, Assumed: c.Version == "", ByClient: c.pullsLocally()}
+	// containerd 2.0 to 2.3 report no config_path: what such a process was started with is not
+	// known once a file has changed.
+	assumed := c.Version == "" || running == nil && c.Newer
+	out := RegistryConfig{Version: c.Version, Assumed: assumed, ByClient: c.pullsLocally()}
 	list := filepath.SplitList(current)
 	switch {
 	case current == "" && len(c.Mirrors) > 0:
-		out.Passed, out.Why = filepath.SplitList(defaultRegistryPath), "registry.mirrors in "+report.Clean(c.Main, 80)+" replaces config_path"
+		out.Passed, out.Why = filepath.SplitList(defaultRegistryPath), "registry.mirrors in "+readable.Clean(c.Main, 80)+" replaces config_path"
 		out.Mirrors = c.Mirrors
 		if !AtLeast(c.Version, "2.0.0") { // 2.0 removed registry.configs."host".tls
 			out.TLS = c.TLS
@@ -36,7 +39,7 @@ func (c *Config) Registries(running *string) RegistryConfig {
 		// The transfer service reads the list as the name of one directory:
 		// containerd issues 12415 (2.1) and 12636 (2.2); still so in 2.4.2.
 		out.Dirs, out.Passed = []string{current}, list
-		out.Why = `config_path is "` + report.Clean(current, 100) + `", which this containerd reads as one directory`
+		out.Why = `config_path is "` + readable.Clean(current, 100) + `", which this containerd reads as one directory`
 	default:
 		out.Dirs = list
 	}
@@ -51,11 +54,11 @@ func (c *Config) addPassed(out *RegistryConfig, running *string) {
 	case differs && c.Newer:
 		out.Passed, out.Stale = filepath.SplitList(c.RegistryPath), true
 		out.Why = fmt.Sprintf(`config_path is "%s" in %s, but the runtime was started with "%s"`,
-			report.Clean(c.RegistryPath, 80), report.Clean(c.Main, 80), report.Clean(*running, 80))
+			readable.Clean(c.RegistryPath, 80), readable.Clean(c.Main, 80), readable.Clean(*running, 80))
 	case differs:
 		out.Passed = filepath.SplitList(c.RegistryPath)
 		out.Why = fmt.Sprintf(`the runtime uses the config_path "%s", not "%s" of %s, although it started after the last change of that file`,
-			report.Clean(*running, 80), report.Clean(c.RegistryPath, 80), report.Clean(c.Main, 80))
+			readable.Clean(*running, 80), readable.Clean(c.RegistryPath, 80), readable.Clean(c.Main, 80))
 	case c.Ignored != nil && (c.Ignored.RegistryPath != "" || len(c.Ignored.Mirrors) > 0):
 		out.Ignored = c.Ignored
 		out.Passed = filepath.SplitList(c.Ignored.RegistryPath)
@@ -65,7 +68,7 @@ func (c *Config) addPassed(out *RegistryConfig, running *string) {
 
 // String returns that the table is ignored, and why.
 func (t *IgnoredTable) String() string {
-	return "[" + t.Table + "] of " + report.Clean(t.File, 80) + " is ignored: " + t.Reason
+	return "[" + t.Table + "] of " + readable.Clean(t.File, 80) + " is ignored: " + t.Reason
 }
 
 // pullsLocally reports whether a containerd that has the transfer service

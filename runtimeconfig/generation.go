@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // This file holds what each version of containerd makes of the versions and tables of
@@ -231,13 +231,13 @@ func (c *Config) checkVersion(files []configFile, disabled []string, plugins map
 	}
 	// Before containerd 10165 a later version counted as version 2.
 	if newest := newestConfigVersion(c.Version); version > newest && backported(c.Version, "1.6.32", "1.7.17") {
-		fail("version = %d, and the newest that containerd %s reads is %d", version, report.Clean(c.Version, 20), newest)
+		fail("version = %d, and the newest that containerd %s reads is %d", version, readable.Clean(c.Version, 20), newest)
 		return
 	}
 	if AtLeast(c.Version, "2.0.0") {
 		for _, name := range disabled {
 			if !strings.Contains(name, ".") {
-				fail("disabled_plugins has %q, which is not the full name of a plugin", report.Clean(name, 60))
+				fail("disabled_plugins has %q, which is not the full name of a plugin", readable.Clean(name, 60))
 				return
 			}
 		}
@@ -248,7 +248,7 @@ func (c *Config) checkVersion(files []configFile, disabled []string, plugins map
 	}
 	for _, name := range slices.Concat(disabled, slices.Sorted(maps.Keys(plugins))) {
 		if len(strings.SplitN(name, ".", 4)) < 4 || AtLeast(c.Version, "1.7.0") && !strings.HasPrefix(name, "io.containerd.") {
-			fail("%q is not the full name of a plugin, which version = 2 needs", report.Clean(name, 60))
+			fail("%q is not the full name of a plugin, which version = 2 needs", readable.Clean(name, 60))
 			return
 		}
 	}
@@ -292,7 +292,7 @@ func (c *Config) findIgnored(files []configFile, version int) {
 			}
 			reason, remedy := c.unread(f, name, version)
 			if by := lastWith(files[i+1:], name); by != "" && !AtLeast(c.Version, "2.0.0") && reason == "" {
-				reason = "containerd 1 takes the whole table from the last file that has it, " + report.Clean(by, 80)
+				reason = "containerd 1 takes the whole table from the last file that has it, " + readable.Clean(by, 80)
 				remedy = "move the registry section from " + f.name + " to " + by
 			}
 			if reason == "" {
@@ -332,7 +332,7 @@ func tableName(id string) string {
 // unread returns why this containerd does not read a table of a file, and what changes
 // that; empty if it reads it.
 func (c *Config) unread(f configFile, name string, version int) (reason, remedy string) {
-	who := "containerd " + report.Clean(c.Version, 20)
+	who := "containerd " + readable.Clean(c.Version, 20)
 	rename := func(to string) string {
 		return "rename [" + tableName(name) + "] to [" + tableName(to) + "] in " + f.name
 	}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // Host is one host that the runtime contacts for an image: a mirror, or the registry
@@ -89,7 +91,7 @@ func (h Host) Address() string { return net.JoinHostPort(h.Split()) }
 // IsMirrorOf reports whether h is contacted on behalf of domain, by containerd's rule
 // (RegistryHost.isProxy); such requests have the domain as ?ns=.
 func (h Host) IsMirrorOf(domain string) bool {
-	return h.Host != domain && (domain != "docker.io" || h.Host != "registry-1.docker.io")
+	return !report.Serves(h.Host, domain)
 }
 
 // IsLocalhost is containerd's docker.IsLocalhost.

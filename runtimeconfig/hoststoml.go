@@ -20,6 +20,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 func loadHostsDir(f Files, dir, version string) (Hosts, *Problem) {
@@ -62,10 +63,10 @@ func refusedBy(version string, text []byte) error {
 	}
 	hosts, isTable := file["host"].(map[string]any)
 	if !AtLeast(version, "1.7.32") && !isTable {
-		return fmt.Errorf("containerd %s requires a [host] table in it", report.Clean(version, 20))
+		return fmt.Errorf("containerd %s requires a [host] table in it", readable.Clean(version, 20))
 	}
 	if !AtLeast(version, "2.2.0") && (isReferrer(file) || slices.ContainsFunc(slices.Collect(maps.Values(hosts)), isReferrer)) {
-		return fmt.Errorf("containerd %s does not know the capability \"referrers\"", report.Clean(version, 20))
+		return fmt.Errorf("containerd %s does not know the capability \"referrers\"", readable.Clean(version, 20))
 	}
 	return nil
 }
@@ -81,9 +82,9 @@ func tomlReason(err error) string {
 	var syntax *toml.DecodeError
 	if errors.As(err, &syntax) {
 		row, col := syntax.Position()
-		return fmt.Sprintf("line %d, column %d: %s", row, col, report.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
+		return fmt.Sprintf("line %d, column %d: %s", row, col, readable.Clean(strings.TrimPrefix(syntax.Error(), "toml: "), 120))
 	}
-	return report.Clean(err.Error(), 160)
+	return readable.Clean(err.Error(), 160)
 }
 
 // hostTable is one host's table in hosts.toml, and the top level.
@@ -146,7 +147,7 @@ func asReadBefore2(text []byte) (out []byte, ignored []string, err error) {
 			mixed := key != lower && key != strings.ToUpper(key) && slices.Contains(known, lower)
 			if mixed || lower == "dial_timeout" {
 				delete(t, key)
-				ignored = append(ignored, report.Clean(at+key, 60))
+				ignored = append(ignored, readable.Clean(at+key, 60))
 			}
 		}
 	}
@@ -167,7 +168,7 @@ func unknownKeys(text []byte) []string {
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(new(hostsTOML))
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		for _, e := range strict.Errors[:min(len(strict.Errors), 8)] {
-			out = append(out, report.Clean(strings.Join(e.Key(), "."), 60))
+			out = append(out, readable.Clean(strings.Join(e.Key(), "."), 60))
 		}
 	}
 	return out
@@ -249,7 +250,7 @@ func (c hostTable) host(server, dir string) (Host, error) {
 		}
 		u, err := url.Parse(server)
 		if err != nil {
-			return Host{}, fmt.Errorf("the server %q is not a URL", report.Clean(server, 80))
+			return Host{}, fmt.Errorf("the server %q is not a URL", readable.Clean(server, 80))
 		}
 		h.Scheme, h.Host = u.Scheme, u.Host
 		h.Path = u.Path
@@ -283,13 +284,13 @@ func (c hostTable) host(server, dir string) (Host, error) {
 		h.Header = http.Header{}
 		for key, value := range c.Header {
 			if h.Header[key], err = stringOrList(value, nil); err != nil {
-				return Host{}, fmt.Errorf("header %q: %w", report.Clean(key, 40), err)
+				return Host{}, fmt.Errorf("header %q: %w", readable.Clean(key, 40), err)
 			}
 		}
 	}
 	if c.DialTimeout != "" {
 		if h.DialTimeout, err = time.ParseDuration(c.DialTimeout); err != nil {
-			return Host{}, fmt.Errorf("dial_timeout %q is not a duration", report.Clean(c.DialTimeout, 40))
+			return Host{}, fmt.Errorf("dial_timeout %q is not a duration", readable.Clean(c.DialTimeout, 40))
 		}
 	}
 	h.ExplicitTLS = c.CA != nil || h.clients != nil || c.SkipVerify != nil
@@ -314,7 +315,7 @@ func capabilitiesOf(names []string) (capability, error) {
 		case "referrers":
 			all |= canReferrers
 		default:
-			return 0, fmt.Errorf("unknown capability %q", report.Clean(name, 40))
+			return 0, fmt.Errorf("unknown capability %q", readable.Clean(name, 40))
 		}
 	}
 	return all, nil
@@ -408,11 +409,8 @@ func loadCertFiles(f Files, dir string) (Hosts, *Problem) {
 func finishHosts(hosts []Host, domain, version string) {
 	if len(hosts) > 0 && hosts[len(hosts)-1].Host == "" {
 		last := &hosts[len(hosts)-1]
-		last.Scheme, last.Host, last.Path, last.Capabilities = "https", domain, "/v2", canAll
-		switch {
-		case domain == "docker.io":
-			last.Host = "registry-1.docker.io"
-		case IsLocalhost(domain):
+		last.Scheme, last.Host, last.Path, last.Capabilities = "https", report.ServerOf(domain), "/v2", canAll
+		if IsLocalhost(domain) {
 			last.asLocalhost(version)
 		}
 	}

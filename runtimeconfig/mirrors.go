@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // loadMirrors returns the hosts for domain by registry.mirrors and
@@ -16,10 +17,7 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (Hosts, *Problem)
 	if !named {
 		endpoints = where.Mirrors["*"]
 	}
-	upstream := domain
-	if domain == "docker.io" {
-		upstream = "registry-1.docker.io"
-	}
+	upstream := report.ServerOf(domain)
 	var config Hosts
 	complete := false
 	for _, endpoint := range endpoints {
@@ -29,7 +27,7 @@ func loadMirrors(f Files, where RegistryConfig, domain string) (Hosts, *Problem)
 		}
 		u, err := url.Parse(endpoint)
 		if err != nil {
-			problem := &Problem{File: "registry.mirrors in config.toml", Reason: "the endpoint " + report.Clean(endpoint, 80) + " is not a URL"}
+			problem := &Problem{File: "registry.mirrors in config.toml", Reason: "the endpoint " + readable.Clean(endpoint, 80) + " is not a URL"}
 			return Hosts{List: DefaultHosts(domain)}, problem
 		}
 		complete = complete || u.Host == domain

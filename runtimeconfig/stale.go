@@ -11,6 +11,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // addChanges adds which files have changed since the process was started.
@@ -19,7 +20,7 @@ func addChanges(e map[string]string, c host.Changes) {
 	if len(c.Files) > 0 {
 		e[report.KeyNewer] = report.True
 		e[report.KeyModified] = c.Last.UTC().Format(time.RFC3339)
-		e[report.KeyFiles] = report.Clean(strings.Join(c.Files, ","), 300)
+		e[report.KeyFiles] = readable.Clean(strings.Join(c.Files, ","), 300)
 	}
 }
 
@@ -30,12 +31,12 @@ func changedSince(p *host.Process, c host.Changes) string {
 		more = fmt.Sprintf(" and %d more", n)
 	}
 	return fmt.Sprintf("%s%s changed at %s, after %s started (%s)",
-		report.Clean(c.Files[0], 120), more, report.Time(c.Last), p.Name(), report.Time(c.Since))
+		readable.Clean(c.Files[0], 120), more, readable.Time(c.Last), p.Name(), readable.Time(c.Since))
 }
 
 // started returns the beginning of a sentence about the process.
 func started(p *host.Process, at time.Time) string {
-	return p.Name() + " started at " + report.Time(at)
+	return p.Name() + " started at " + readable.Time(at)
 }
 
 // ConfigCheck returns the check "runtime/config.toml": the settings in the
@@ -49,7 +50,7 @@ func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, ru
 		k.Summary = "the runtime is " + p.Name() + ": its configuration is not checked"
 		return k
 	case err != nil || timeErr != nil:
-		k.Summary = "cannot read how the runtime was started: " + report.Clean(errors.Join(err, timeErr).Error(), 120)
+		k.Summary = "cannot read how the runtime was started: " + readable.Clean(errors.Join(err, timeErr).Error(), 120)
 		return k
 	}
 	c := host.ChangesSince(root, since, config.watched())
@@ -79,7 +80,7 @@ func ConfigCheck(p *host.Process, root *host.Root, config *Config, err error, ru
 	case running != nil && config.HasPath && config.RegistryPath != "" && *running != config.RegistryPath:
 		k.Evidence[report.KeyDiffers] = "config_path"
 		k.Summary = fmt.Sprintf("%s with config_path %q, but %s has %q",
-			started(p, since), report.Clean(*running, 120), config.lastFile(), report.Clean(config.RegistryPath, 120))
+			started(p, since), readable.Clean(*running, 120), config.lastFile(), readable.Clean(config.RegistryPath, 120))
 		if config.Newer {
 			k.Summary += ": restart it to apply that"
 		} else {
@@ -104,7 +105,7 @@ func distribution(root *host.Root) string {
 		}
 		for line := range strings.Lines(string(text)) {
 			if id, ok := strings.CutPrefix(strings.TrimSpace(line), "ID="); ok {
-				return report.Clean(strings.Trim(id, `"'`), 40)
+				return readable.Clean(strings.Trim(id, `"'`), 40)
 			}
 		}
 	}
@@ -115,8 +116,10 @@ func distribution(root *host.Root) string {
 // there is none that is known.
 func madeBy(root *host.Root) string {
 	for _, known := range []struct{ file, name string }{
-		{"/usr/bin/nodeadm", "nodeadm"},  // awslabs/amazon-eks-ami, templates/al2023
-		{"/opt/azure/containers", "AKS"}, // Azure/AgentBaker, parts/linux/cloud-init
+		{"/usr/bin/nodeadm", "nodeadm"},           // awslabs/amazon-eks-ami, templates/al2023
+		{"/etc/eks/bootstrap.sh", "bootstrap.sh"}, // awslabs/amazon-eks-ami, templates/al2
+		{"/opt/azure/containers", "AKS"},          // Azure/AgentBaker, parts/linux/cloud-init
+		{"/home/kubernetes/bin", "GKE"},           // kubernetes/kubernetes, cluster/gce/gci/configure.sh (KUBE_HOME)
 	} {
 		if _, err := root.Stat(known.file); err == nil {
 			return known.name
@@ -127,12 +130,12 @@ func madeBy(root *host.Root) string {
 
 // evidence returns the settings that concern pulls.
 func (c *Config) evidence(running *string) map[string]string {
-	e := map[string]string{report.KeyRead: report.Clean(strings.Join(c.Files, ","), 300)}
+	e := map[string]string{report.KeyRead: readable.Clean(strings.Join(c.Files, ","), 300)}
 	if c.HasPath {
-		e[report.KeyFilesSay] = report.Clean(c.RegistryPath, 200)
+		e[report.KeyFilesSay] = readable.Clean(c.RegistryPath, 200)
 	}
 	if running != nil {
-		e[report.KeyRuns] = report.Clean(*running, 200)
+		e[report.KeyRuns] = readable.Clean(*running, 200)
 	}
 	for key, hosts := range map[string][]string{
 		report.KeyMirrors: slices.Sorted(maps.Keys(c.Mirrors)),
@@ -140,7 +143,7 @@ func (c *Config) evidence(running *string) map[string]string {
 		report.KeyAuths:   c.Auths,
 	} {
 		if len(hosts) > 0 {
-			e[key] = report.Clean(strings.Join(hosts, ","), 200)
+			e[key] = readable.Clean(strings.Join(hosts, ","), 200)
 		}
 	}
 	return e
@@ -177,7 +180,7 @@ func environmentCheck(p *host.Process, root *host.Root, service string) report.C
 	env, err := p.Environ()
 	since, timeErr := p.Since()
 	if err := errors.Join(err, timeErr); err != nil {
-		k.Summary = "the environment of the runtime's process cannot be read: " + report.Clean(err.Error(), 120)
+		k.Summary = "the environment of the runtime's process cannot be read: " + readable.Clean(err.Error(), 120)
 		return k
 	}
 	running := func(name string) string {
@@ -195,7 +198,7 @@ func environmentCheck(p *host.Process, root *host.Root, service string) report.C
 		return k
 	}
 	k.Target = service
-	k.Evidence[report.KeyUnit] = report.Clean(service, 100)
+	k.Evidence[report.KeyUnit] = readable.Clean(service, 100)
 	c := host.ChangesSince(root, since, u.Files)
 	addChanges(k.Evidence, c)
 	if u.Unread != "" {
@@ -239,9 +242,9 @@ func shown(get func(string) string) string {
 		case name == "HTTP_PROXY" || name == "HTTPS_PROXY":
 			v = withoutUser(v)
 		}
-		out = append(out, name+"="+report.Clean(v, 120))
+		out = append(out, name+"="+readable.Clean(v, 120))
 	}
-	return report.Clean(strings.Join(out, " "), 300)
+	return readable.Clean(strings.Join(out, " "), 300)
 }
 
 // withoutUser returns a proxy's address without user and password. If they may be

@@ -186,7 +186,10 @@ func TestChangedSeesLinks(t *testing.T) {
 }
 
 func TestMadeBy(t *testing.T) {
-	for file, want := range map[string]string{"/usr/bin/nodeadm": "nodeadm", "/opt/azure/containers/provision.sh": "AKS", "/etc/x": ""} {
+	for file, want := range map[string]string{
+		"/usr/bin/nodeadm": "nodeadm", "/etc/eks/bootstrap.sh": "bootstrap.sh", "/home/kubernetes/bin/kubelet": "GKE",
+		"/opt/azure/containers/provision.sh": "AKS", "/etc/x": "",
+	} {
 		if got := madeBy(rootOf(t, map[string]string{file: ""})); got != want {
 			t.Errorf("%s: %q, want %q", file, got, want)
 		}

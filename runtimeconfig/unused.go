@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // maxUnused bounds the files that are reported as unused.
@@ -68,14 +69,14 @@ func misplaced(f Files, roots []string, domain string) []string {
 		like[scheme+domain] = true
 	}
 	if domain == "docker.io" {
-		for _, other := range []string{"registry-1.docker.io", "index.docker.io", "hub.docker.com", "docker.com"} {
+		for _, other := range []string{report.ServerOf(domain), "index.docker.io", "hub.docker.com", "docker.com"} {
 			like[other] = true
 		}
 	}
 	var out []string
 	add := func(file string) {
 		if len(out) < maxUnused {
-			out = append(out, report.Clean(file, 120))
+			out = append(out, readable.Clean(file, 120))
 		}
 	}
 	for _, root := range roots {
@@ -124,7 +125,7 @@ func certFilesIn(f Files, dir string, hosts []Host) []string {
 	for _, e := range entries {
 		file := path.Join(dir, e.Name())
 		if ext := path.Ext(file); (ext == ".crt" || ext == ".cert") && !named[file] && len(out) < maxUnused {
-			out = append(out, report.Clean(file, 120))
+			out = append(out, readable.Clean(file, 120))
 		}
 	}
 	return out

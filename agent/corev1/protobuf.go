@@ -427,8 +427,20 @@ func (n *Node) Unmarshal(b []byte) error {
 
 func (s *NodeStatus) Unmarshal(b []byte) error {
 	return eachField(b, func(n int, f field) error {
-		if n == 4 {
+		switch n {
+		case 4:
 			return appendTo(&s.Conditions, f)
+		case 7:
+			return s.NodeInfo.Unmarshal(f.bytes)
+		}
+		return nil
+	})
+}
+
+func (i *NodeSystemInfo) Unmarshal(b []byte) error {
+	return eachField(b, func(n int, f field) error {
+		if n == 7 {
+			i.KubeletVersion = f.text()
 		}
 		return nil
 	})

@@ -247,6 +247,12 @@ type Node struct {
 // NodeStatus is what the kubelet reports of its node.
 type NodeStatus struct {
 	Conditions []NodeCondition `json:"conditions,omitempty"`
+	NodeInfo   NodeSystemInfo  `json:"nodeInfo,omitzero"`
+}
+
+// NodeSystemInfo is what a node runs.
+type NodeSystemInfo struct {
+	KubeletVersion string `json:"kubeletVersion,omitempty"`
 }
 
 // NodeCondition is one condition of a node.

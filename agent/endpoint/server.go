@@ -21,7 +21,7 @@ type ServerConfig struct {
 	HealthAddr string       // empty: no such port
 	Alive      func() error // why /healthz fails; nil: it does not
 	Ready      func() error // why /readyz fails; nil: it does not
-	CanPull    func() error // why /pullz fails; nil: it does not
+	CanPull    func() error // why /pullz fails; nil: it does not. Without the function there is no /pullz
 
 	MetricsAddr string // empty: no such port
 	Gatherer    prometheus.Gatherer
@@ -109,6 +109,9 @@ func newHTTPServer(h http.Handler) *http.Server {
 func (c ServerConfig) health(l net.Listener) (*Server, error) {
 	mux := http.NewServeMux()
 	for path, check := range map[string]func() error{"GET /healthz": c.Alive, "GET /readyz": c.Ready, "GET /pullz": c.CanPull} {
+		if check == nil {
+			continue
+		}
 		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
 			if err := check(); err != nil {
 				http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -44,6 +44,13 @@ func New(kubeconfig, userAgent, asNode string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ForConfig(cfg, userAgent, asNode)
+}
+
+// ForConfig returns the client that [New] does, for an API server of which the caller knows
+// the address.
+func ForConfig(cfg *rest.Config, userAgent, asNode string) (*Client, error) {
+	cfg = rest.CopyConfig(cfg)
 	gv := corev1.Version()
 	scheme := runtime.NewScheme()
 	corev1.AddToScheme(scheme)
@@ -215,14 +222,28 @@ func (k *Client) ConfigMapVersion(ctx context.Context, namespace, name string) (
 	return version, err
 }
 
+// ConfigMapLabel returns the value of a label of a ConfigMap; empty if neither exists.
+func (k *Client) ConfigMapLabel(ctx context.Context, namespace, name, label string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	meta, err := metaOf(k.client.Get().Namespace(namespace).Resource("configmaps").Name(name).SetHeader("Accept", metadataOnly).Do(ctx))
+	if apierrors.IsNotFound(err) {
+		return "", nil
+	}
+	return meta.Labels[label], err
+}
+
 func versionOf(r rest.Result) (string, error) {
+	meta, err := metaOf(r)
+	return meta.ResourceVersion, err
+}
+
+func metaOf(r rest.Result) (meta metav1.PartialObjectMetadata, err error) {
 	body, err := r.Raw()
 	if err != nil {
-		return "", r.Error() // more precise than Raw's error
+		return meta, r.Error() // more precise than Raw's error
 	}
-	var meta metav1.PartialObjectMetadata
-	err = json.Unmarshal(body, &meta)
-	return meta.ResourceVersion, err
+	return meta, json.Unmarshal(body, &meta)
 }
 
 // ConfigMapData returns the value of one key of a ConfigMap.

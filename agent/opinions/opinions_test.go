@@ -25,7 +25,7 @@ func newTold() *told {
 	out := &told{}
 	out.Store = New(Config{
 		Log:          slog.New(slog.DiscardHandler),
-		OnOpinions:   func(hosts []string) { out.hosts = append(out.hosts, hosts...) },
+		OnOpinions:   func(hosts, images []string) { out.hosts = slices.Concat(out.hosts, hosts, images) },
 		OnWanted:     func(w []nodefacts.Wanted) { out.wanted = w },
 		OnPreflights: func(p []nodefacts.Pod) { out.preflights = p },
 	})
@@ -60,22 +60,22 @@ func TestStore(t *testing.T) {
 	if got := s.says(t, text); strings.Join(got, " ") != "a b" || len(s.wanted) != 1 {
 		t.Errorf("%q, %v", got, s.wanted)
 	}
-	if checks, _ := s.Checks([]string{"a", "b", "c"}, now); len(checks) != 2 || checks[0].Outcome != report.Pass || checks[1].Outcome != report.Skipped {
+	if checks, _ := s.Checks([]string{"a", "b", "c"}, "", now); len(checks) != 2 || checks[0].Outcome != report.Pass || checks[1].Outcome != report.Skipped {
 		t.Errorf("%+v", checks)
 	}
-	_, same := s.Checks([]string{"a"}, now)
+	_, same := s.Checks([]string{"a"}, "", now)
 	a.Oldest++
 	if got := s.says(t, encoded(t, nodefacts.Answers{Opinions: []nodefacts.Opinion{a, b}})); len(got) != 0 || len(s.wanted) != 0 {
 		t.Errorf("the age alone is news: %q, %v", got, s.wanted)
 	}
-	if _, again := s.Checks([]string{"a"}, now); again != same || same == "" {
+	if _, again := s.Checks([]string{"a"}, "", now); again != same || same == "" {
 		t.Errorf("%q, %q", again, same)
 	}
-	if checks, _ := s.Checks([]string{"a"}, now.Add(maxAge+time.Minute)); len(checks) != 0 {
+	if checks, _ := s.Checks([]string{"a"}, "", now.Add(maxAge+time.Minute)); len(checks) != 0 {
 		t.Errorf("an old opinion counts: %+v", checks)
 	}
 	s.Forget("a")
-	if checks, _ := s.Checks([]string{"a"}, now); len(checks) != 0 {
+	if checks, _ := s.Checks([]string{"a"}, "", now); len(checks) != 0 {
 		t.Errorf("it counts although the node reaches the host again: %+v", checks)
 	}
 	if got := s.says(t, "nonsense"); strings.Join(got, " ") != "b" {
@@ -108,5 +108,33 @@ func TestCheck(t *testing.T) {
 		if c.Evidence[k] != v {
 			t.Errorf("%s is %q, want %q", k, c.Evidence[k], v)
 		}
+	}
+}
+
+// What others found of an image is a check of that image alone.
+func TestImages(t *testing.T) {
+	s, now := newTold(), time.Now()
+	i := nodefacts.Sighting{
+		Image: "r.example/app:2", Found: []string{"r.example"}, Which: []string{"b", "c"}, Around: true, Oldest: nodefacts.StampOf(now),
+	}
+	if got := s.says(t, encoded(t, nodefacts.Answers{Images: []nodefacts.Sighting{i}})); strings.Join(got, " ") != i.Image {
+		t.Errorf("news of %q", got)
+	}
+	checks, same := s.Checks(nil, i.Image, now)
+	if len(checks) != 1 || checks[0].ID != report.IDImageElsewhere || checks[0].Evidence[report.KeyFoundAt] != "r.example" || same == "" {
+		t.Errorf("%+v, %q", checks, same)
+	}
+	if checks, _ := s.Checks(nil, "r.example/app:3", now); len(checks) != 0 {
+		t.Errorf("of another image: %+v", checks)
+	}
+	i.Oldest++
+	if got := s.says(t, encoded(t, nodefacts.Answers{Images: []nodefacts.Sighting{i}})); len(got) != 0 {
+		t.Errorf("the age alone is news: %q", got)
+	}
+	if got := s.says(t, ""); strings.Join(got, " ") != i.Image {
+		t.Errorf("news of %q", got)
+	}
+	if checks, _ := s.Checks(nil, i.Image, now); len(checks) != 0 {
+		t.Errorf("it was taken back: %+v", checks)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/corev1"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // answer is what a pod does that does not wait for an image.
@@ -35,11 +36,11 @@ func (p Pod) over() answer {
 	}
 	text := "the pod has failed"
 	if p.Reason != "" {
-		text += " (" + report.Clean(p.Reason, 64) + ")"
+		text += " (" + readable.Clean(p.Reason, 64) + ")"
 	}
 	text += unchecked
 	if p.Message != "" { // the kubelet's: of an eviction, of a deadline
-		text += ": " + report.Clean(p.Message, 300)
+		text += ": " + readable.Clean(p.Message, 300)
 	}
 	return answer{report.PodFailed, "", text}
 }
@@ -76,7 +77,7 @@ func (c Container) restarted(now time.Time) bool {
 // startedAgain returns the answer for a container that has just been started again.
 func (c Container) startedAgain(name string) answer {
 	return answer{report.ContainerCrashed, "restarted", fmt.Sprintf("%s has its image and was started again at %s (%s); before that: %s",
-		name, report.Time(c.State.Running), restarts(c.State.Restarts), c.State.End.text())}
+		name, readable.Time(c.State.Running), restarts(c.State.Restarts), c.State.End.text())}
 }
 
 // Covers reports whether a list has all that there is to say of an image: it has the image,
@@ -91,7 +92,7 @@ func (p Pod) Covers(list []PendingImage, w PendingImage) bool {
 
 // runs returns the answer for a container that runs.
 func (c Container) runs(name string) answer {
-	a := answer{report.ContainerRunning, "", name + " has been running since " + report.Time(c.State.Running)}
+	a := answer{report.ContainerRunning, "", name + " has been running since " + readable.Time(c.State.Running)}
 	if c.State.Restarts > 0 && c.State.End != nil {
 		a.text += fmt.Sprintf(" (%s; before that: %s)", restarts(c.State.Restarts), c.State.End.text())
 	}
@@ -113,13 +114,13 @@ func (p Pod) initializes(c Container, name string) answer {
 		a.text = name + " waits for init container " + first.Name
 		switch {
 		case !first.State.Running.IsZero():
-			a.text += ", which has been running since " + report.Time(first.State.Running)
+			a.text += ", which has been running since " + readable.Time(first.State.Running)
 		case first.fails():
 			a.text += ", which waits for its own image"
 		case first.State.End != nil && first.State.End.Code != 0:
 			a.text += ", which fails: " + first.State.End.text()
 		case first.Reason != "" && first.Reason != "PodInitializing":
-			a.text += " (" + report.Clean(first.Reason, 64) + ")"
+			a.text += " (" + readable.Clean(first.Reason, 64) + ")"
 		}
 	}
 	return a
@@ -158,7 +159,7 @@ var creationErrors = []string{"CreateContainerConfigError", "CreateContainerErro
 // because returns the message of the waiting state, after a colon.
 func (c Container) because() string {
 	if message := runtimeMessage(c.Message); message != "" && slices.Contains(creationErrors, c.Reason) {
-		return ": " + report.Clean(message, 300)
+		return ": " + readable.Clean(message, 300)
 	}
 	return ""
 }
@@ -188,16 +189,16 @@ func (c Container) lacksConfig(name, namespace string) answer {
 func (e *End) text() string {
 	if !e.started() {
 		if e.Message == "" {
-			return "the runtime could not start it (" + report.Clean(e.Reason, 64) + ")"
+			return "the runtime could not start it (" + readable.Clean(e.Reason, 64) + ")"
 		}
-		return report.Clean(e.Message, 300)
+		return readable.Clean(e.Message, 300)
 	}
 	text := "exit code " + strconv.Itoa(int(e.Code))
 	if e.Reason != "" {
-		text += " (" + report.Clean(e.Reason, 64) + ")"
+		text += " (" + readable.Clean(e.Reason, 64) + ")"
 	}
 	if !e.At.IsZero() {
-		text += " at " + report.Time(e.At)
+		text += " at " + readable.Time(e.At)
 	}
 	return text
 }

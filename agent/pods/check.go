@@ -6,6 +6,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/classify"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Check returns what the kubelet reports of one image of a pod.
@@ -26,6 +27,7 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 		report.KeyVolume:        p.VolumeOf(w),
 		report.KeyReason:        w.Reason,
 		report.KeySandbox:       w.Sandbox,
+		report.KeyOthersWait:    p.othersWait(w.Container),
 	} {
 		if value != "" {
 			c.Evidence[key] = value
@@ -46,6 +48,17 @@ func Check(p Pod, w PendingImage, node string) report.Check {
 		addWaiting(&c, p, w)
 	}
 	return c
+}
+
+// othersWait returns the names of other containers whose pull fails, at most three.
+func (p Pod) othersWait(name string) string {
+	var names []string
+	for _, c := range p.Containers {
+		if c.Name != name && c.fails() && len(names) < 3 {
+			names = append(names, c.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // containerType returns "init" or "ephemeral"; empty: an ordinary container.
@@ -97,12 +110,12 @@ func addFailure(c *report.Check, w PendingImage) {
 // nor a failure.
 func addWaiting(c *report.Check, p Pod, w PendingImage) {
 	c.Evidence[report.KeyCreating] = report.True
-	since := report.Time(w.Since)
+	since := readable.Time(w.Since)
 	switch {
 	case w.About != "":
-		c.Evidence[report.KeyAboutImage] = report.Clean(w.About, 512)
+		c.Evidence[report.KeyAboutImage] = readable.Clean(w.About, 512)
 		c.Evidence[report.KeySince] = w.Since.UTC().Format(time.RFC3339)
-		c.Summary = "the kubelet's last message is about another image, " + report.Clean(w.About, 200) +
+		c.Summary = "the kubelet's last message is about another image, " + readable.Clean(w.About, 200) +
 			", and it has reported nothing about this one yet"
 	case w.ForSandbox:
 		c.Summary = "the pod has had no sandbox since " + since + ", and the sandbox (pause) image is missing"
@@ -113,7 +126,7 @@ func addWaiting(c *report.Check, p Pod, w PendingImage) {
 		c.Summary = "the pod has no sandbox, so the kubelet has not requested the image yet: " +
 			"it waits for a volume, the network or the sandbox image"
 		if len(p.Sources) > 0 {
-			c.Summary += "; its volumes need " + report.Clean(report.Abbreviate(p.Sources), 300)
+			c.Summary += "; its volumes need " + readable.Clean(readable.Abbreviate(p.Sources), 300)
 		}
 	default:
 		c.Summary = "the kubelet has reported neither the image nor a failure yet"

@@ -2,6 +2,7 @@
 package pods
 
 import (
+	"cmp"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -18,6 +19,7 @@ type Pod struct {
 	UID             types.UID
 	Namespace, Name string
 	Owner           Owner
+	Template        string // which template of its owner it was made from: a hash, or a Job; empty: not known
 	ServiceAccount  string
 	PullSecrets     []string // of the pod's own namespace, in its order
 	RuntimeClass    string   // empty: none
@@ -76,6 +78,12 @@ func (p Pod) containerNamed(name string) (Container, bool) {
 	return Container{}, false
 }
 
+// ImageOf returns the image of a container; empty: the pod has no such container.
+func (p Pod) ImageOf(container string) string {
+	c, _ := p.containerNamed(container)
+	return c.Image
+}
+
 // GotImage reports whether the kubelet got past the image of a container.
 func (p Pod) GotImage(container string) bool {
 	c, ok := p.containerNamed(container)
@@ -125,6 +133,7 @@ func newPod(p *corev1.Pod, ownNamespace string) Pod {
 		Phase:          p.Status.Phase,
 		Deleting:       p.DeletionTimestamp != nil,
 	}
+	out.Template = cmp.Or(out.Owner.Job, p.Labels[deploymentHash], p.Labels[rolloutHash])
 	if p.Spec.RuntimeClassName != nil {
 		out.RuntimeClass = *p.Spec.RuntimeClassName
 	}

@@ -22,6 +22,8 @@ import (
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/preflight"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // Checker checks the images of the pods that the fleet names.
@@ -43,8 +45,8 @@ type Config struct {
 	// ok is false if ctx ended before.
 	Acquire func(ctx context.Context, namespace, registry string) (release func(), ok bool)
 	Examine func(context.Context, examine.Subject, func(examine.Result)) examine.Result
-	// Others returns what other nodes see of the hosts of failed checks.
-	Others func([]report.Check) []report.Check
+	// Others returns what other nodes see of the hosts of failed checks, and of the image.
+	Others func(checks []report.Check, image string) []report.Check
 	// Estimate returns how long a pull takes here; nil: that is not known.
 	Estimate func([]report.Check) *report.PullEstimate
 	Emit     func(kube.Event)
@@ -177,8 +179,9 @@ func (c *Checker) checkImage(ctx context.Context, p pods.Pod, i image) (r prefli
 	if ctx.Err() != nil {
 		return r, false
 	}
-	checks := slices.Insert(slices.Clone(x.Checks), min(1, len(x.Checks)), x.Redactor.Check(podCheck(p, i, c.cfg.Node, x.Checks)))
-	checks = append(checks, x.Redactor.Checks(c.cfg.Others(checks))...)
+	pod := podCheck(p, i, c.cfg.Node, x.Checks).Redacted(x.Redactor)
+	checks := slices.Insert(slices.Clone(x.Checks), min(1, len(x.Checks)), pod)
+	checks = append(checks, report.RedactedChecks(x.Redactor, c.cfg.Others(checks, i.Image))...)
 	d := report.Diagnosis{Image: i.Image, Verdict: diagnosis.Diagnose(checks), Checks: checks}.Redacted()
 	c.cfg.Log.Info("preflight", "pod", p.String(), "image", d.Image, "fault", d.Verdict.Fault, "cause", d.Verdict.Cause,
 		"confidence", d.Verdict.Confidence, "took", time.Since(began).Round(time.Millisecond))
@@ -208,12 +211,12 @@ func (c *Checker) tell(p pods.Pod, r preflight.Result) {
 // message returns a result for `kubectl describe pod`.
 func message(node string, r preflight.Result) string {
 	v := r.Verdict
-	head := fmt.Sprintf("%s / %s (%s) on %s: ", v.Fault, v.Cause, v.Confidence, node)
-	text := report.NewRedactor()
+	head := v.Inline() + " on " + node + ": "
+	text := redact.New()
 	tail := ""
 	if v.Fix != "" {
-		tail = "\nFix: " + report.NeutralizeLabels(v.Fix)
+		tail = "\nFix: " + readable.NeutralizeLabels(v.Fix)
 	}
-	summary := text.Text(report.NeutralizeLabels(r.Image+": "+v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200))
+	summary := text.Text(readable.NeutralizeLabels(r.Image+": "+v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200))
 	return text.Lines(head+summary+"."+tail, kube.MaxMessage)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/preflight"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // image is one image of a pod with one pull policy.
@@ -116,7 +117,7 @@ func remarks(i image, checks []report.Check, now time.Time) (out []string) {
 	credentials := report.Find(checks, report.IDCredentials)
 	at, err := time.Parse(time.RFC3339, credentials.Evidence[report.KeyExpires])
 	if left := at.Sub(now); err == nil && left > 0 && left < expiryNotice {
-		text := "the login expires in " + report.Roughly(left) + ", on " + report.Time(at)
+		text := "the login expires in " + readable.Roughly(left) + ", on " + readable.Time(at)
 		if source := credentials.Evidence[report.KeySource]; source != "" {
 			text += " (" + source + ")"
 		}

@@ -64,23 +64,44 @@ func Render(n report.NodeReport, f nodefacts.Facts, namespace string, uid types.
 func factsOf(n report.NodeReport, s config.Settings) nodefacts.Facts {
 	n.Sweep = n.Sweep.Redacted()
 	f := nodefacts.Of(n)
-	// Either interval is spread by a tenth.
+	// Sweeps are spread by a tenth of their interval, and a write may take a while.
 	f.Fresh = int(((s.Heartbeat + s.SweepInterval) * 11 / 10).Seconds())
 	return f
 }
 
-// changeKey returns a text that is equal for reports that differ only in times and
-// figures. Those are updated with the next change or heartbeat.
-func changeKey(n report.NodeReport, f nodefacts.Facts) string {
+// key is equal for reports that differ only in times and figures. Those are updated with the
+// next change or heartbeat.
+type key struct {
+	urgent string // the pods, the runtime and the disk
+	calm   string // what a sweep finds, and the node's facts
+	late   string // what follows from that and from other nodes: who must act
+}
+
+// changeKey returns the key of a report and of the node's facts.
+func changeKey(n report.NodeReport, f nodefacts.Facts) key {
+	return key{urgent: podsKey(n), calm: sweepKey(n, f), late: faultsKey(n)}
+}
+
+func faultsKey(n report.NodeReport) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, n.Fault, n.Cause)
+	if n.Sweep != nil {
+		for _, r := range n.Sweep.Registries {
+			fmt.Fprintln(&b, r.Fault)
+		}
+	}
+	return b.String()
+}
+
+func sweepKey(n report.NodeReport, f nodefacts.Facts) string {
 	var b strings.Builder
 	b.WriteString(f.StateKey())
 	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
-	line(n.Fault, n.Cause, n.Stuck, n.Faults, n.Omitted, n.Runtime.Outcome, n.Runtime.Cause,
-		n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence[report.KeyFullSoon])
+	line(n.Omitted)
 	if s := n.Sweep; s != nil {
 		line(s.Control.Outcome, s.Control.Cause, s.Clock.Outcome, s.Clock.Cause)
 		for _, r := range s.Registries {
-			line(r.Host, r.Roles, r.State, r.Fault, r.Cause, r.Flapping)
+			line(r.Host, r.Roles, r.State, r.Cause, r.Flapping)
 		}
 		for _, r := range s.Resolvers {
 			line(r.Address, r.Outcome, r.Cause)
@@ -92,6 +113,13 @@ func changeKey(n report.NodeReport, f nodefacts.Facts) string {
 			line(c.Type, c.Status)
 		}
 	}
+	return b.String()
+}
+
+func podsKey(n report.NodeReport) string {
+	var b strings.Builder
+	line := func(fields ...any) { fmt.Fprintf(&b, "%q\n", fields) }
+	line(n.Stuck, n.Faults, n.Runtime.Outcome, n.Runtime.Cause, n.Disk.Outcome, n.Disk.Cause, n.Disk.Evidence[report.KeyFullSoon])
 	for _, x := range n.Incidents {
 		line(x.Image, x.Ended)
 	}
@@ -102,7 +130,7 @@ func changeKey(n report.NodeReport, f nodefacts.Facts) string {
 	for _, d := range n.Diagnoses {
 		checks := []string{}
 		for _, c := range d.Checks {
-			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence[report.KeyAhead]
+			what := string(c.Kind) + " " + c.Outcome.String() + " " + string(c.Cause) + " " + c.Evidence[report.KeyAhead] + othersSay(c)
 			if !slices.Contains(checks, what) {
 				checks = append(checks, what)
 			}
@@ -120,6 +148,27 @@ func changeKey(n report.NodeReport, f nodefacts.Facts) string {
 		line(d)
 	}
 	return b.String()
+}
+
+// othersSay returns what other nodes say of a host or an image, as far as a reader needs to
+// know at once: in a large cluster the numbers change all the time.
+func othersSay(c report.Check) string {
+	if c.Kind != report.KindElsewhere {
+		return ""
+	}
+	e, out := c.Evidence, ""
+	for _, key := range []string{report.KeyReached, report.KeyFailed} {
+		switch e[key] {
+		case "", "0", "1":
+			out += " " + e[key]
+		default:
+			out += " several"
+		}
+	}
+	for _, key := range []string{report.KeyRivals, report.KeySeesAnother, report.KeySetsApart, report.KeyFoundAt, report.KeyAround} {
+		out += " " + e[key]
+	}
+	return out
 }
 
 // toASCII returns the text with a question mark for every character outside ASCII,

@@ -26,8 +26,12 @@ type Publisher struct {
 	cfg   Config
 	dirty chan struct{} // holds one token
 
-	writtenKey string // changeKey of the last report that was written
-	version    string // resource version of the ConfigMap after that
+	writtenKey key       // of the last report that was written
+	version    string    // resource version of the ConfigMap after that
+	due        time.Time // when a change is written that no pod waits for; zero: there is none
+	dueLate    bool      // it is only who must act
+	nodes      int       // of the cluster, as the fleet counts them; 0: not known
+	hurried    bool      // the agent ends: nothing waits any more
 
 	mu        sync.Mutex
 	events    []queuedEvent
@@ -54,10 +58,11 @@ type Metrics interface {
 	PublishFailed()
 }
 
-// queuedEvent is an Event that waits, and how often it was refused.
+// queuedEvent is an Event that waits.
 type queuedEvent struct {
 	kube.Event
-	tries int
+	tries     int       // how often it was refused
+	notBefore time.Time // of an Event on the Node, from when on flush has seen it
 }
 
 // New returns a publisher that has written nothing yet.
@@ -110,6 +115,9 @@ const minWriteInterval = 500 * time.Millisecond
 
 // Run publishes what snapshot returns, from when ready is closed until ctx ends. It
 // then writes a last time, so that no verdict is lost.
+//
+// The first heartbeat comes at random, and a change does not move the next one: else the
+// nodes of a cluster that have written at the same time would do so again at each heartbeat.
 func (p *Publisher) Run(ctx context.Context, ready <-chan struct{}, snapshot func() report.NodeReport) {
 	select {
 	case <-ready:
@@ -119,34 +127,36 @@ func (p *Publisher) Run(ctx context.Context, ready <-chan struct{}, snapshot fun
 	}
 	backoff := time.Duration(0)
 	settings, replaced := p.cfg.Settings.Watch()
-	heartbeat := time.NewTimer(p.nextHeartbeat())
+	heartbeat := time.NewTimer(rand.N(settings.Heartbeat))
 	defer heartbeat.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			waits := p.hurry()
 			select {
 			case <-p.dirty:
+				waits = true
+			default:
+			}
+			if waits {
 				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 				defer cancel()
 				_, _ = p.flush(last, snapshot)
-			default:
 			}
 			return
 		case <-p.dirty:
 		case <-heartbeat.C:
+			heartbeat.Reset(settings.Heartbeat)
 			p.ForceWrite()
 			continue
 		case <-replaced:
 			before := settings.Heartbeat
 			if settings, replaced = p.cfg.Settings.Watch(); settings.Heartbeat != before {
-				heartbeat.Reset(p.nextHeartbeat())
+				heartbeat.Reset(rand.N(settings.Heartbeat))
 			}
 			continue
 		}
 		wrote, err := p.flush(ctx, snapshot)
-		if wrote {
-			heartbeat.Reset(p.nextHeartbeat())
-		}
 		if err != nil {
 			if ctx.Err() != nil {
 				p.MarkDirty()
@@ -164,13 +174,6 @@ func (p *Publisher) Run(ctx context.Context, ready <-chan struct{}, snapshot fun
 			sleep(ctx, minWriteInterval)
 		}
 	}
-}
-
-// nextHeartbeat returns the time to the next heartbeat. It spreads the nodes of a
-// cluster over the interval.
-func (p *Publisher) nextHeartbeat() time.Duration {
-	every := p.cfg.Settings.Get().Heartbeat
-	return every*9/10 + rand.N(every/5+1)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -228,7 +231,7 @@ func (p *Publisher) flush(ctx context.Context, snapshot func() report.NodeReport
 	forced := p.consumeForced()
 	n, settings := snapshot(), p.cfg.Settings.Get()
 	facts := factsOf(n, settings)
-	if m := changeKey(n, facts); forced || m != p.writtenKey {
+	if m := changeKey(n, facts); forced || p.isDue(ctx, m) {
 		cm, err := Render(n, facts, p.cfg.Namespace, uid, settings.ASCII)
 		if err == nil {
 			p.version, err = p.cfg.Kube.Apply(ctx, cm)
@@ -247,7 +250,7 @@ func (p *Publisher) flush(ctx context.Context, snapshot func() report.NodeReport
 			}
 			return false, err
 		}
-		p.writtenKey, wrote = m, true
+		p.writtenKey, p.due, wrote = m, time.Time{}, true
 		now := time.Now()
 		p.cfg.Metrics.ReportWritten(now)
 		p.mu.Lock()
@@ -319,11 +322,13 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 			p.cfg.Log.Warn("Events dropped while the API server was unavailable", "count", p.dropped)
 			p.dropped = 0
 		}
-		if len(p.events) == 0 {
+		p.holdEvents()
+		next := slices.IndexFunc(p.events, func(q queuedEvent) bool { return !time.Now().Before(q.notBefore) })
+		if next < 0 {
 			p.mu.Unlock()
 			return nil
 		}
-		queued := p.events[0].Event
+		queued := p.events[next].Event
 		e := queued
 		if e.Node {
 			e.UID = p.uid
@@ -333,15 +338,15 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 			return nil // the next round continues
 		}
 		err := p.cfg.Kube.ApplyEvent(ctx, p.cfg.Node, e)
-		if err != nil && kube.Retriable(err) && !p.countRefusal(err) {
+		if err != nil && kube.Retriable(err) && !p.countRefusal(queued, err) {
 			return err
 		}
 		if err != nil {
 			p.cfg.Log.Warn("Event refused", "pod", e.Namespace+"/"+e.Pod, "error", err)
 		}
 		p.mu.Lock()
-		if len(p.events) > 0 && p.events[0].Event == queued { // else it was replaced meanwhile
-			p.events = p.events[1:]
+		if at := p.indexOf(queued); at >= 0 { // else it was replaced meanwhile
+			p.events = slices.Delete(p.events, at, at+1)
 		}
 		p.mu.Unlock()
 	}
@@ -351,18 +356,24 @@ func (p *Publisher) flushEvents(ctx context.Context) error {
 // a webhook keeps refusing must not delay the others.
 const maxEventTries = 5
 
-// countRefusal counts that the API server refused the first queued Event, and reports
-// whether to give it up. An API server that does not answer does not count.
-func (p *Publisher) countRefusal(err error) bool {
+// countRefusal counts that the API server refused a queued Event, and reports whether to
+// give it up. An API server that does not answer does not count.
+func (p *Publisher) countRefusal(e kube.Event, err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.events) == 0 {
+	at := p.indexOf(e)
+	if at < 0 {
 		return true
 	}
-	p.events[0].tries++
-	return p.events[0].tries >= maxEventTries
+	p.events[at].tries++
+	return p.events[at].tries >= maxEventTries
+}
+
+// indexOf returns where an Event is queued; -1: nowhere. p.mu is held.
+func (p *Publisher) indexOf(e kube.Event) int {
+	return slices.IndexFunc(p.events, func(q queuedEvent) bool { return q.Event == e })
 }

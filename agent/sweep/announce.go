@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // announcer logs what a sweep has changed, and emits Events.
@@ -24,9 +25,9 @@ func (a announcer) isolation(control report.Check, before bool) {
 		a.emit(NodeEvent{
 			Reason:  "NothingReachable",
 			Warning: true,
-			Message: string(report.FaultNode) + " / " + string(control.Cause) + ": " + control.Summary,
+			Message: report.Conclusion{Fault: report.FaultNode, Cause: control.Cause}.String() + ": " + control.Summary,
 			Who:     report.FaultNode.Who(),
-			Fix:     report.IsolatedFix,
+			Fix:     report.IsolatedFix("", control.Cause),
 		})
 	case !isolated && before:
 		a.log.Info("this node reaches other hosts again", "hosts", hosts)
@@ -46,12 +47,11 @@ func (a announcer) change(c hostChange, quiet bool) {
 		return
 	case becameUnavailable:
 		e.Reason, e.Warning = "RegistryUnreachable", true
-		e.Message = r.Host + ": " + string(r.Fault) + " / " + string(r.Cause) + ": " + r.Summary
+		e.Message = r.Host + ": " + report.Conclusion{Fault: r.Fault, Cause: r.Cause}.String() + ": " + r.Summary
 		if r.State == report.Limited {
 			e.Reason = "RegistryLimited"
 		}
-		e.Who = r.Fault.Who()
-		_, e.Fix = report.Advice(r.Cause, r.Fault, report.Reading{Host: r.Host})
+		e.Who, e.Fix = r.Who(), r.HowToFix()
 		a.log.Warn("registry unreachable", why...)
 	case recovered:
 		e.Reason = "RegistryReachable"
@@ -63,11 +63,11 @@ func (a announcer) change(c hostChange, quiet bool) {
 	case startedFlapping:
 		e.Reason, e.Warning = "RegistryFlapping", true
 		e.Message = r.Host + " is flapping: " + strconv.Itoa(flapChanges) + " changes within an hour, now " + string(r.State) +
-			"; no Events until stable for " + report.Duration(flapQuiet)
+			"; no Events until stable for " + readable.Duration(flapQuiet)
 		a.log.Warn("registry is flapping", fields...)
 	case stabilized:
 		e.Reason, e.Warning = "RegistryStable", r.State.Bad()
-		e.Message = r.Host + " has been " + string(r.State) + " since " + report.Time(r.Since)
+		e.Message = r.Host + " has been " + string(r.State) + " since " + readable.Time(r.Since)
 		a.log.Info("registry is stable again", fields...)
 	}
 	// A host that does not exist is not this node's matter: it is in the Events on the pods.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/diagnosis/control"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -17,7 +17,7 @@ type controlCache struct {
 	known  *hostTable
 
 	turn  chan struct{} // holds one token; its holder may use what follows
-	hosts []diagnosis.ControlHost
+	hosts []control.Host
 	at    time.Time
 }
 
@@ -41,15 +41,15 @@ func (s *Sweeper) ControlCheck(ctx context.Context, domain string) report.Check 
 			Summary: "timed out before other hosts were checked",
 		}
 	}
-	others := slices.DeleteFunc(slices.Clone(hosts), func(v diagnosis.ControlHost) bool {
-		return v.Host == domain || v.Host == upstreamOf(domain)
+	others := slices.DeleteFunc(slices.Clone(hosts), func(v control.Host) bool {
+		return report.Serves(v.Host, domain)
 	})
-	return diagnosis.Control(others, true, time.Now())
+	return control.Check(others, true, time.Now())
 }
 
 // get returns the control hosts as they were checked within controlTTL, the configured
 // ones first; false if ctx ended before.
-func (c *controlCache) get(ctx context.Context, configured []string) ([]diagnosis.ControlHost, bool) {
+func (c *controlCache) get(ctx context.Context, configured []string) ([]control.Host, bool) {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
@@ -69,12 +69,4 @@ func (c *controlCache) get(ctx context.Context, configured []string) ([]diagnosi
 	}
 	c.hosts, c.at = c.known.controls(found.Observations, configured), time.Now()
 	return c.hosts, true
-}
-
-// upstreamOf returns the host that serves the images of a domain.
-func upstreamOf(domain string) string {
-	if domain == "docker.io" {
-		return "registry-1.docker.io"
-	}
-	return domain
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/diagnosis/control"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -39,7 +40,7 @@ type hostChange struct {
 // observe updates the state of every host and returns what changed. Hosts that were
 // not part of this sweep are removed.
 func (t *hostTable) observe(
-	observations []examine.Observation, control report.Check, opinions func(host string) []report.Check,
+	observations []examine.Observation, check report.Check, opinions func(host string) []report.Check,
 ) []hostChange {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,7 +65,7 @@ func (t *hostTable) observe(
 			continue
 		}
 		at := o.At.UTC().Truncate(time.Millisecond)
-		r := diagnosis.StateOf(o.Host, slices.Concat(o.Checks, []report.Check{control}, opinions(o.Host)), at)
+		r := diagnosis.StateOf(o.Host, slices.Concat(o.Checks, []report.Check{check}, opinions(o.Host)), at)
 		r.Host, r.Roles = name, o.Roles
 		h.noteLimit(&r, o.Checks)
 		what := h.observe(r)
@@ -104,16 +105,16 @@ func (t *hostTable) limited(now time.Time) map[string]bool {
 
 // controls returns what the hosts that were checked show about this node. The
 // configured ones count as known.
-func (t *hostTable) controls(observations []examine.Observation, configured []string) []diagnosis.ControlHost {
+func (t *hostTable) controls(observations []examine.Observation, configured []string) []control.Host {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var out []diagnosis.ControlHost
+	var out []control.Host
 	for _, o := range observations {
 		if o.At.IsZero() {
 			continue
 		}
 		h := t.byName[o.Host]
-		v := diagnosis.ControlHost{
+		v := control.Host{
 			Registry: diagnosis.StateOf(o.Host, o.Checks, o.At),
 			Known:    h != nil && h.wasReached || slices.Contains(configured, o.Host),
 		}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
-	"github.com/pullprobe/pullprobe/diagnosis"
+	"github.com/pullprobe/pullprobe/diagnosis/control"
 	"github.com/pullprobe/pullprobe/examine"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
@@ -226,25 +226,25 @@ func domainOf(image string) string {
 // merge adds the results of a sweep to what is known, announces the changes, and
 // returns the new state.
 func (s *Sweeper) merge(observations []examine.Observation, set config.Settings, now time.Time) report.Sweep {
-	control := diagnosis.Control(s.hosts.controls(observations, set.Control), false, now)
-	changes := s.hosts.observe(observations, control, s.cfg.Opinions)
+	check := control.Check(s.hosts.controls(observations, set.Control), false, now)
+	changes := s.hosts.observe(observations, check, s.cfg.Opinions)
 	for _, o := range observations {
 		if o.Lead != nil && !o.At.IsZero() {
 			s.leads.add(*o.Lead, now)
 		}
 	}
-	isolated := control.Outcome == report.Fail
+	isolated := check.Outcome == report.Fail
 	s.mu.Lock()
 	wasIsolated := s.isolated
 	s.isolated = isolated
 	s.changed = slices.ContainsFunc(changes, func(c hostChange) bool { return c.transition != unchanged })
 	s.mu.Unlock()
-	s.announce.isolation(control, wasIsolated)
+	s.announce.isolation(check, wasIsolated)
 	for _, c := range changes {
 		s.announce.change(c, isolated || wasIsolated || c.ForOthers()) // one fault, not one for each host
 	}
 	return report.Sweep{
-		Control:    control,
+		Control:    check,
 		Registries: s.hosts.registries(),
 		Resolvers:  summarizeResolvers(observations),
 		Clock:      summarizeClock(observations),
@@ -258,10 +258,14 @@ func (s *Sweeper) LearnFrom(checks []report.Check) {
 	now := time.Now()
 	s.leads.learn(checks, now)
 	s.mu.Lock()
-	due := s.cfg.Settings().SweepInterval > 0 && s.last != nil && now.Sub(s.last.Time) > contradictedInterval
+	swept := s.cfg.Settings().SweepInterval > 0 && s.last != nil
+	var wait time.Duration
+	if swept {
+		wait = contradictedInterval - now.Sub(s.last.Time)
+	}
 	s.mu.Unlock()
-	if due && (s.hosts.contradictedBy(checks, now) || s.isNew(checks)) {
-		s.SweepNow()
+	if swept && (s.hosts.contradictedBy(checks, now) || s.isNew(checks)) {
+		time.AfterFunc(wait, s.SweepNow)
 	}
 }
 

@@ -471,3 +471,24 @@ func FuzzRetryAfter(f *testing.F) {
 		}
 	})
 }
+
+// A diagnosis that contradicts the last sweep leads to another one, 10 s after it at the earliest.
+func TestContradiction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig("a.example/x")
+		r.sweep(t.Context())
+		time.Sleep(time.Second)
+		r.LearnFrom(checksOf("a.example", report.Check{}))
+		r.LearnFrom(checksOf("a.example", faultOf["expired"]))
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if len(r.requests) > 0 {
+			t.Error("a sweep is requested 6 s after the last one")
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if len(r.requests) != 1 {
+			t.Error("no sweep is requested")
+		}
+	})
+}

@@ -18,25 +18,37 @@ const MaxAnswers = 8 << 10
 // Answers are what the fleet says to one node: what other nodes see of the hosts that it
 // asks about, and which hosts it should check for others.
 type Answers struct {
-	Version  int       `json:"v"`
-	Opinions []Opinion `json:"opinions,omitempty"`
-	Checks   []Wanted  `json:"checks,omitempty"`
+	Version  int        `json:"v"`
+	Opinions []Opinion  `json:"opinions,omitempty"`
+	Images   []Sighting `json:"images,omitempty"`
+	Checks   []Wanted   `json:"checks,omitempty"`
 	// Preflights are pods that ask whether this node could pull their images.
 	Preflights []Pod `json:"preflights,omitempty"`
 }
 
+// Sighting is what other nodes found of an image that this node does not find where it looks.
+type Sighting struct {
+	Image  string   `json:"i"`
+	Found  []string `json:"found"`            // hosts that have its manifest
+	Which  []string `json:"which,omitempty"`  // the first of the nodes that found it
+	Around bool     `json:"around,omitempty"` // some before and some after this node did not: it was not pushed or removed in between
+	Oldest Stamp    `json:"oldest,omitempty"` // when the oldest of these observations was made
+}
+
 // Opinion is what other nodes see of a host.
 type Opinion struct {
-	Host      string   `json:"h"`
-	Asked     int      `json:"asked"`             // nodes with an observation that counts
-	Reached   int      `json:"reached"`           // of these
-	Failed    int      `json:"failed"`            // of these
-	How       []string `json:"how,omitempty"`     // causes with which those fail, the most frequent first
-	Which     []string `json:"which,omitempty"`   // the first that get through
-	Failing   []string `json:"failing,omitempty"` // the first that do not
-	Addresses []string `json:"ip,omitempty"`      // of the host, that the first that get through connect to
-	SetsApart []string `json:"apart,omitempty"`   // "trait value": of the node that asks and those that fail as it does, and of no other
-	Oldest    Stamp    `json:"oldest,omitempty"`  // when the oldest observation that counts was made
+	Host        string   `json:"h"`
+	Asked       int      `json:"asked"`                 // nodes with an observation that counts
+	Reached     int      `json:"reached"`               // of these
+	Failed      int      `json:"failed"`                // of these
+	How         []string `json:"how,omitempty"`         // causes with which those fail, the most frequent first
+	Which       []string `json:"which,omitempty"`       // the first that get through
+	Failing     []string `json:"failing,omitempty"`     // the first that do not
+	Addresses   []string `json:"ip,omitempty"`          // of the host, that the first that get through connect to
+	SetsApart   []string `json:"apart,omitempty"`       // "trait value": of the nodes that fail alike, and of no other
+	Rivals      []string `json:"rivals,omitempty"`      // what else would seem the same where none gets through, or "none"
+	SeesAnother []string `json:"seesAnother,omitempty"` // what this node sees differently from those that get through: certificate, issuer
+	Oldest      Stamp    `json:"oldest,omitempty"`      // when the oldest observation that counts was made
 }
 
 // Wanted is a host that other nodes want to be checked.
@@ -55,7 +67,7 @@ type Pod struct {
 // maxPreflights is how many pods at a time one node checks images for.
 const maxPreflights = 16
 
-// Encode returns the answers as JSON. It drops the end of a list if they are too large.
+// Encode returns the answers as JSON. It drops the end of the lists if they are too large.
 func (a Answers) Encode() (string, error) {
 	a.Version = Version
 	for {
@@ -65,6 +77,8 @@ func (a Answers) Encode() (string, error) {
 			return "", fmt.Errorf("answers to a node: %w", err)
 		case len(body) <= MaxAnswers:
 			return string(body), nil
+		case len(a.Images) > 0:
+			a.Images = a.Images[:len(a.Images)-1]
 		case len(a.Opinions) > 0:
 			a.Opinions = a.Opinions[:len(a.Opinions)-1]
 		case len(a.Checks) > 0:
@@ -100,11 +114,20 @@ func DecodeAnswers(s string) (Answers, error) {
 		}
 		o.How = causes(o.How)
 		o.Which, o.Failing, o.SetsApart = words(o.Which), words(o.Failing), words(o.SetsApart)
+		o.Rivals, o.SeesAnother = words(o.Rivals), words(o.SeesAnother)
 		o.Addresses = addresses(o.Addresses)
 		o.Oldest = o.Oldest.orUnknown()
 		opinions = append(opinions, o)
 	}
 	a.Opinions = opinions
+	var images []Sighting
+	for _, i := range a.Images[:min(len(a.Images), maxImages)] {
+		i.Image, i.Found, i.Which, i.Oldest = word(i.Image, maxImageName), hostNames(i.Found, maxList), words(i.Which), i.Oldest.orUnknown()
+		if i.Image != "" && len(i.Found) > 0 {
+			images = append(images, i)
+		}
+	}
+	a.Images = images
 	var wanted []Wanted
 	for _, w := range a.Checks[:min(len(a.Checks), maxAsks)] {
 		if isHost(w.Host) && w.Since.plausible() {

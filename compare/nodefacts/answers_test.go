@@ -17,6 +17,9 @@ func TestAnswersRoundTrip(t *testing.T) {
 			Host: "registry.example:5000", Asked: 3, Reached: 2, Failed: 1, How: []string{"ConnectionTimeout"}, Which: []string{"b", "c"},
 			Failing: []string{"d"}, Addresses: []string{"192.0.2.7"}, SetsApart: []string{"subnet 10.1.2.0/24"}, Oldest: 1795233600,
 		}},
+		Images: []Sighting{{
+			Image: "registry.example/app:2", Found: []string{"registry.example"}, Which: []string{"b"}, Around: true, Oldest: 1795233600,
+		}},
 		Checks: []Wanted{{Host: "registry.example", Since: 1795233600}},
 	}
 	text, err := a.Encode()

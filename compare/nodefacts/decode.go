@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // How many of each a reader takes over from one node.
@@ -121,11 +122,14 @@ func (f *Facts) saneHosts() []Host {
 		h.Cause = knownCause(h.Cause)
 		switch {
 		case !h.State.Known():
-			h.State, h.Cause = report.ReachUnknown, ""
+			h.State, h.Cause, h.Fault = report.ReachUnknown, "", ""
 		case !h.State.Bad():
-			h.Cause = ""
+			h.Cause, h.Fault = "", ""
 		case h.Cause == "", h.Cause.DefaultFault() == report.FaultNone:
 			h.Cause = report.Undetermined
+		}
+		if h.Fault == report.FaultNone || !knownFault(h.Fault) {
+			h.Fault = ""
 		}
 		if h.Status < 100 || h.Status > 599 {
 			h.Status = 0
@@ -266,5 +270,5 @@ func word(s string, limit int) string {
 			return r
 		}
 		return '?'
-	}, report.Clean(s, limit))
+	}, readable.Clean(s, limit))
 }

@@ -90,6 +90,7 @@ type Host struct {
 	Name        string           `json:"h"`                 // with its port, if that is not 443
 	State       report.HostState `json:"s"`                 //
 	Cause       report.Cause     `json:"cause,omitempty"`   // of a bad state
+	Fault       report.Fault     `json:"fault,omitempty"`   // who must act on a bad state, as far as the node knows
 	Status      int              `json:"http,omitempty"`    // HTTP status of GET /v2/, if neither 200 nor 401
 	Since       Stamp            `json:"since,omitempty"`   // when it entered this state
 	Checked     Stamp            `json:"at"`                // when it was last checked

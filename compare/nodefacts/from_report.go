@@ -43,6 +43,9 @@ func hostOf(r report.Registry) Host {
 	}
 	if r.State.Bad() {
 		h.Cause = r.Cause
+		if r.Fault != report.FaultUndetermined {
+			h.Fault = r.Fault
+		}
 	}
 	if r.Status != http.StatusOK && r.Status != http.StatusUnauthorized {
 		h.Status = r.Status

@@ -264,6 +264,11 @@ func TestOf(t *testing.T) {
 	if d := cmp.Diff(want, Of(r)); d != "" {
 		t.Error(d)
 	}
+	// What the node does not know is left out; what it knows is its claim.
+	r.Sweep.Registries[0].Fault = report.FaultRegistry
+	if h := Of(r).Hosts[0]; h.Fault != report.FaultRegistry {
+		t.Errorf("the claim of %s is %q", h.Name, h.Fault)
+	}
 	// A node that is cut off needs no other opinion.
 	r.Sweep.Control.Outcome = report.Fail
 	if f := Of(r); len(f.Asks) > 0 || !f.CutOff() {

@@ -62,8 +62,8 @@ func TestFixIsTheOpenQuestion(t *testing.T) {
 		want  string
 	}{
 		{RateLimited, "find out first who must act: ask"},
-		{TokenServiceFailed, "send the same request to the token service of registry.example from another network: " +
-			"if it answers there, this node, its network or its proxy is at fault"},
+		{TokenServiceFailed, "check from another network whether the token service of registry.example answers: " +
+			"if so, this node, its network or its proxy is at fault"},
 	} {
 		v := Verdict{Fault: FaultUndetermined, Cause: tt.cause, Because: []string{"manifest/registry.example"}}
 		if got := Fix(e, v, "ask"); got != tt.want {

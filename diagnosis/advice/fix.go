@@ -26,18 +26,38 @@ func Fix(e *facts.Evidence, v report.Verdict, openQuestion string) string {
 	if a.Cause == report.Undetermined && len(a.WouldDecide) > 0 {
 		question := a.WouldDecide[0]
 		if strings.Contains(a.Summary, question) || strings.Contains(question, " by hand: ") { // a step that was not seen
-			question = "on " + a.names.Node + ":\ncrictl pull " + a.names.Image
+			question = "pull the image on " + a.names.Node
+			if !strings.Contains(a.names.Image, " ") { // its name is known
+				question += ":\ncrictl pull " + a.names.Image
+			}
 		}
 		return "not known yet; to find out: " + question
 	}
-	fix := a.fixOfDetour()
+	fix := cmp.Or(a.fixOfOldRevision(), a.fixOfDetour())
 	if fix == "" {
 		fix = a.fixOfExisting()
 	}
 	if fix == "" {
 		fix = a.fixTemplate()
 	}
-	return a.names.Fill(a.names.WithoutBlanks(a.Cause, fix+a.orSuggested(fix)))
+	fix += a.orSuggested(fix)
+	template := a.names.WithoutBlanks(a.Cause, fix+a.newPod(fix))
+	return a.names.Fill(unread(e, template)) + a.names.Fill(template)
+}
+
+// newPod returns what follows a fix that changes the template of pods, if the owner does not
+// make the pod again by itself, and the fix does not say so.
+func (a adviser) newPod(fix string) string {
+	kind, _, _ := strings.Cut(a.Fact(report.IDPod, report.KeyOwner), "/")
+	commands := recreate(a.Evidence, kind)
+	changes := slices.ContainsFunc([]string{"{where}", "{owner}", "nodeSelector", "imagePullSecrets"}, func(part string) bool {
+		return strings.Contains(fix, part)
+	})
+	if commands == "" || !changes || strings.Contains(fix, "kubectl -n {ns} delete pod") || strings.Contains(fix, "delete job") ||
+		a.names.HasBlanks("{ns}{pod}") {
+		return ""
+	}
+	return "\nthen have the pod made from the new template:" + commands
 }
 
 // fixOfExisting returns the fix where an image exists that may be meant.

@@ -121,9 +121,9 @@ func (a adviser) fixOfTrust() string {
 	case a.Cause == report.CertificateUntrusted && a.Decided(report.KeyRoots) == "0" && a.Fault == report.FaultUndetermined:
 		return "no CA certificates are here at all: check with --runtime-endpoint, as the runtime of the node would, or with --ca-file"
 	case a.Cause == report.CertificateUntrusted && a.Fault == report.FaultNode && a.Decided(report.KeyRoots) == "0":
-		return a.Cause.Fix(a.Fault) + "; {node} has no CA certificates at all"
+		return "{node} has no CA certificate at all; " + a.Cause.Fix(a.Fault)
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "certificate required"):
-		return "{host} requires a client certificate: on {node}, name one for {host} in {hostsFile} (client = …)"
+		return "{host} requires a client certificate: on {node}, name one for {host} in {hostsFile} ({hostsClient})"
 	case a.Cause == report.TLSHandshakeFailed && strings.Contains(a.Decided(report.KeyAlert), "protocol version"):
 		return "enable TLS 1.2 or newer on {host}: it rejects the versions that the runtime uses"
 	case a.Cause == report.TLSHandshakeFailed && a.Decided(report.KeyAlert) != "":

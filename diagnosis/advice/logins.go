@@ -21,11 +21,11 @@ func (a adviser) fixOfLogin() string {
 	switch {
 	case len(a.Hosts()) > 0 && (!a.IsRegistry() || a.UnderWildcard()):
 		return "check first whether {host} is the intended registry, and send it no password before: a misspelt name may lead to it:\n" +
-			"curl -i https://{hostport}/v2/"
+			"curl -i https://{host}/v2/"
 	case a.names.Provider != "" &&
 		(a.Fault == report.FaultUndetermined || a.Fault == report.FaultNode && a.Cause.FixOnlyFor(report.FaultNode) == ""):
-		return "repeat the request with the login of {provider}, which pods of {node} use instead of a pull secret; " +
-			"then check the name {registry}/{repository}"
+		return "find out on {node} why {provider} gave no login:\n{kubeletLog}\n" +
+			"if it gave one, check the name {registry}/{repository}"
 	}
 	return ""
 }
@@ -95,7 +95,9 @@ func (a adviser) fixOfSecret() string {
 	case (a.Cause == report.PullSecretMissing || a.Cause == report.CredentialsMissing && a.Fault == report.FaultConfig) &&
 		a.Fact(report.IDPod, report.KeySimilarSecret) != "":
 		return a.fixOfSecretOfOthers()
-	case a.Cause == report.CredentialsMissing && loginsUnread(a.Evidence):
+	case a.Cause == report.RateLimited && a.Fault == report.FaultRegistry && !a.names.HasBlanks("{ns}{pod}") && a.hasNoLogin():
+		return report.LogInAtLimit
+	case a.Cause == report.CredentialsMissing && a.LoginsUnread():
 		return "check that the pull secrets of the pod exist, and that one is for {registry}; pullprobe cannot read them:\n" +
 			"kubectl -n {ns} get secrets " + strings.ReplaceAll(a.Fact(report.IDPod, report.KeyPullSecrets), ",", " ")
 	case a.Cause != report.CredentialsRejected || a.Fault == report.FaultNode:
@@ -112,10 +114,10 @@ func (a adviser) fixOfSecret() string {
 	return strings.NewReplacer("{secret}", name, "{ns}", cmp.Or(ns, "{ns}")).Replace(a.Cause.Fix(report.FaultNone))
 }
 
-// loginsUnread reports whether the pod names pull secrets that could not be read, so that
-// it is not known whether it has a login.
-func loginsUnread(e *facts.Evidence) bool {
-	return e.Fact(report.IDCredentials, report.KeyUnreadable) != "" && e.Fact(report.IDPod, report.KeyPullSecrets) != ""
+// hasNoLogin reports whether the deciding request had no credentials, and none were left out.
+func (a adviser) hasNoLogin() bool {
+	return a.Decided(report.KeyAnonymous) == report.True && a.Fact(report.IDCredentials, report.KeyUnreadable) == "" &&
+		a.Fact(report.IDPod, report.KeyPullSecrets) == ""
 }
 
 // fixOfSecretOfOthers returns the fix where the pod probably means a secret that other pods
@@ -129,9 +131,9 @@ func (a adviser) fixOfSecretOfOthers() string {
 	create := "create {secret}, with your values for <USER> and <PASSWORD>:\n" + report.CreateSecret
 	if a.Cause == report.CredentialsMissing {
 		used += " for {registry}"
-		create = "create a secret with another name and list that one:\n" + strings.ReplaceAll(report.CreateSecret, "{secret}", "NAME")
+		create = "create another secret, with your values for <USER> and <PASSWORD>, and list that one:\n" + report.CreateNewSecret
 	}
-	attach := strings.Replace(strings.Replace(a.names.Attach, "list it", "list "+name, 1), `"NAME"`, `"`+name+`"`, 1)
+	attach := strings.Replace(strings.Replace(a.names.Attach, "list it", "list "+name, 1), `"{newSecret}"`, `"`+name+`"`, 1)
 	return "1. check whether the pod should use secret " + name + ", which " + used + ":\nkubectl -n {ns} get secret " + name +
 		"\n2. if it should, " + attach + "\n3. if not, " + create
 }

@@ -99,8 +99,11 @@ func (a adviser) use(image string) string {
 	kind, name, _ := strings.Cut(pod[report.KeyOwner], "/")
 	const set = ":\nkubectl -n {ns} set image "
 	switch {
-	case pod[report.KeyVolume] != "": // kubectl set image would change the image of the container
+	case pod[report.KeyVolume] != "" && (a.names.HasBlanks("{ns}{pod}") || !slices.Contains(templated, kind)):
 		return " as reference of {where}: " + image
+	case pod[report.KeyVolume] != "": // kubectl set image would change the image of the container
+		return a.unlessChanged(kind) + ":\n" +
+			patchTemplate(a.Evidence, kind, `{"volumes":[{"name":"`+pod[report.KeyVolume]+`","image":{"reference":"`+image+`"}}]}`)
 	case a.names.HasBlanks("{ns}{pod}{container}"):
 		return ": " + image
 	case pod[report.KeyContainerType] == "ephemeral": // it cannot be changed
@@ -110,11 +113,38 @@ func (a adviser) use(image string) string {
 	case kind == "deploymentconfig":
 		return ":\noc -n {ns} set image {owner} {container}=" + image
 	case slices.Contains(templated, kind):
-		return set + "{owner} {container}=" + image + a.recreate(kind)
+		return a.unlessChanged(kind) + set + "{owner} {container}=" + image + a.recreate(kind)
 	case kind != "":
 		return " in {owner}, and in this pod" + set + "pod/{pod} {container}=" + image
 	}
 	return set + "pod/{pod} {container}=" + image
+}
+
+// unlessChanged says when the command must not be run: whether the template was changed since
+// the pod was made is not known. A rollout may wait for something else.
+func (a adviser) unlessChanged(kind string) string {
+	if kind != "deployment" {
+		return ""
+	}
+	return " (unless {owner} has another image by now: then wait for its rollout)"
+}
+
+// fixOfOldRevision returns what to do if a newer pod of the same owner has another image: the
+// template was changed already.
+func (a adviser) fixOfOldRevision() string {
+	newer := a.Fact(report.IDPod, report.KeyNewerImage)
+	kind, _, _ := strings.Cut(a.Fact(report.IDPod, report.KeyOwner), "/")
+	if newer == "" || a.Fault != report.FaultConfig || a.names.HasBlanks("{ns}{pod}") {
+		return ""
+	}
+	changed := "{owner} was changed after this pod was made: a newer pod has " + newer + "; "
+	switch kind {
+	case "cronjob":
+		return changed + "delete the Job with the old image:" + deleteJob(a.Evidence)
+	case "deployment":
+		return changed + "the rollout replaces this pod, see whether it ends:\nkubectl -n {ns} rollout status {owner} --timeout=10s"
+	}
+	return changed + "the rollout replaces this pod"
 }
 
 // recreate returns what else a controller needs that does not replace a pod that never was
@@ -127,11 +157,18 @@ func recreate(e *facts.Evidence, kind string) string {
 	case "statefulset", "replicaset", "replicationcontroller":
 		return "\nkubectl -n {ns} delete pod {pod}"
 	case "cronjob":
-		if job := e.Fact(report.IDPod, report.KeyJob); job != "" {
-			return "\nkubectl -n {ns} delete job " + job
+		if e.Fact(report.IDPod, report.KeyJob) == "" {
+			return ""
 		}
+		_, name, _ := strings.Cut(e.Fact(report.IDPod, report.KeyOwner), "/")
+		return deleteJob(e) + "\nthe schedule makes the next Job; to have one now:\nkubectl -n {ns} create job --from={owner} " + name + "-now"
 	}
 	return ""
+}
+
+// deleteJob returns the command that deletes the Job of a CronJob's pod.
+func deleteJob(e *facts.Evidence) string {
+	return "\nkubectl -n {ns} delete job " + e.Fact(report.IDPod, report.KeyJob)
 }
 
 // templated are the kinds of Kubernetes whose pod template kubectl set image changes. That

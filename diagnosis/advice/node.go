@@ -18,11 +18,19 @@ func (a adviser) fixOfNode() string {
 	case a.Cause == report.RuntimeUnavailable && a.Decided(report.KeyWhy) == "unimplemented":
 		return "on {node}: remove cri from disabled_plugins in the runtime's configuration, or upgrade the runtime; then restart it; " +
 			"its log shows why the plugin did not load:\njournalctl -u {unit}"
+	case a.Cause == report.SandboxImageUnavailable && a.Fact(report.IDRuntimeSandbox, report.KeyImage) != "":
+		return a.Cause.Fix(a.Fault) + ":\ncrictl pull {sandbox}"
 	case a.Cause == report.RuntimeConfigInvalid:
 		return a.fixOfHostsFile()
 	case a.Cause == report.PullTimedOut && strings.HasPrefix(a.Get(report.BlobID(a.UsedHost())).Target, "sha256:"):
 		return "measure the download speed on {node}:\ncurl -L -o /dev/null https://" + a.UsedHost() +
 			"/v2/{repository}/blobs/" + a.Get(report.BlobID(a.UsedHost())).Target
+	case a.Cause == report.NetworkUnreachable && a.Decided(report.KeyOnlyFamily) != "":
+		only, other := a.Decided(report.KeyOnlyFamily), "IPv4"
+		if only == other {
+			other = "IPv6"
+		}
+		return "use a registry or a mirror with " + only + " addresses, or give {node} a route to " + other + " addresses:\nip route get {ip}"
 	case a.Cause == report.ResolverWrongAnswer && a.Fact(report.DNSID(a.names.Host), report.KeyFrom) == "hosts":
 		return "correct the entry for {host} in /etc/hosts on {node}"
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Fill fills the {names} of a template by what is known of a verdict.
@@ -36,12 +37,15 @@ func placeholdersOf(e *facts.Evidence, v report.Verdict) report.Placeholders {
 	if v.Cause == report.ProxyDenied { // the host that the proxy refuses may be the token service's, or the layers'
 		p.Host = cmp.Or(because.Evidence[report.KeyProxyFor], e.Fact(because.BlockedBy, report.KeyProxyFor), p.Host)
 	}
+	p.HostsCA = strings.ReplaceAll(cmp.Or(layoutOf(e).ca, p.HostsCA), "{host}", p.Host)
+	p.HostsClient = strings.ReplaceAll(cmp.Or(layoutOf(e).client, p.HostsClient), "{host}", p.Host)
 	p.Address = cmp.Or(because.Target, p.Host)
 	p.HostsFile = hostsFile(e, p)
 	p.HostPort = report.WithPort(p.Host)
-	p.IP = "the address of " + p.Host
 	if address, err := netip.ParseAddrPort(because.Target); err == nil {
 		p.IP = address.Addr().String()
+	} else if first, _, _ := strings.Cut(e.Fact(report.DNSID(p.Host), report.KeyAddresses), ","); first != "" {
+		p.IP = first
 	}
 	p.Resolver = cmp.Or(e.Fact(report.DNSID(p.Host), report.KeyResolver), p.Resolver)
 	return p
@@ -63,12 +67,24 @@ func fillFromSpecification(p *report.Placeholders, e *facts.Evidence) {
 	p.Owner, p.Where = owner(e, *p)
 	p.Attach = attach(e, *p)
 	p.Secret = cmp.Or(cred[report.KeySecret], p.Secret)
+	p.NewSecret = newSecret(p.Registry, p.Secret, pod[report.KeyPullSecrets], pod[report.KeySimilarSecret])
 	p.Provider = cmp.Or(cred[report.KeyProviderNotRun], cred[report.KeyExpectedProvider], cred[report.KeyPossibleProvider])
 	provider := cred[report.KeyProviderNotRun]
 	if provider != "" {
 		provider = "credential provider " + provider
 	}
 	p.Source = cmp.Or(cred[report.KeySource], provider, p.Source)
+}
+
+// newSecret returns a name for a pull secret of a registry, other than those in lists of
+// names.
+func newSecret(registry string, taken ...string) string {
+	words := strings.FieldsFunc(strings.ToLower(registry), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	name := cmp.Or(strings.Join(words, "-"), "registry")
+	for slices.Contains(strings.Split(strings.Join(taken, ","), ","), name) {
+		name += "-2"
+	}
+	return name
 }
 
 // fillFromDecidingCheck sets what the check shows that decided.
@@ -82,7 +98,7 @@ func fillFromDecidingCheck(p *report.Placeholders, because report.Check) {
 	if after := because.Evidence[report.KeyRetryAfter]; strings.Contains(after, " ") { // a date
 		p.Resets = "until " + after
 	} else if seconds, err := strconv.Atoi(after); err == nil {
-		p.Resets = report.Duration(time.Duration(seconds) * time.Second)
+		p.Resets = readable.Duration(time.Duration(seconds) * time.Second)
 	}
 }
 
@@ -95,9 +111,10 @@ func fillFromNode(p *report.Placeholders, e *facts.Evidence) {
 	l := layoutOf(e)
 	p.Unit = cmp.Or(l.unit, unitBySocket(e))
 	p.KubeletLog = cmp.Or(l.kubeletLog, p.KubeletLog)
+	p.Restart = cmp.Or(l.restart, p.Restart)
 	for _, id := range []string{report.IDRuntimeConfig, report.IDRuntimeEnvironment, report.IDRuntimeCA} {
 		if unit := e.Fact(id, report.KeyUnit); unit != "" {
-			p.Restart, p.Unit = "systemctl restart "+unit, unit
+			p.Restart, p.Unit = "restart the runtime:\nsystemctl restart "+unit, unit
 		}
 	}
 }
@@ -137,19 +154,26 @@ func owner(e *facts.Evidence, p report.Placeholders) (owner, where string) {
 // kubectl can merge into that.
 func attach(e *facts.Evidence, p report.Placeholders) string {
 	kind, name, _ := strings.Cut(e.Fact(report.IDPod, report.KeyOwner), "/")
-	const list = `{"imagePullSecrets":[{"name":"NAME"}]}`
+	const list = `{"imagePullSecrets":[{"name":"{newSecret}"}]}`
 	switch {
 	case p.HasBlanks("{ns}{pod}"):
 		return report.StandIns().Attach
-	case kind == "cronjob":
-		return "list it in {owner}:\n" +
-			"kubectl -n {ns} patch {owner} -p '{\"spec\":{\"jobTemplate\":{\"spec\":{\"template\":{\"spec\":" + list + "}}}}}'"
 	case slices.Contains(templated, kind):
-		return "list it in {owner}:\nkubectl -n {ns} patch {owner} -p '{\"spec\":{\"template\":{\"spec\":" + list + "}}}'" + recreate(e, kind)
+		return "list it in {owner}:\n" + patchTemplate(e, kind, list)
 	case name != "":
 		return "list it in imagePullSecrets of {owner} (or of ServiceAccount {sa}), and create pod {pod} again"
 	}
 	return "list it in imagePullSecrets of pod {pod} (or of ServiceAccount {sa}), and create it again"
+}
+
+// patchTemplate returns the commands that merge a part into the specification of the pods of
+// a controller, and have it make the pod again.
+func patchTemplate(e *facts.Evidence, kind, part string) string {
+	patch := `{"spec":{"template":{"spec":` + part + `}}}`
+	if kind == "cronjob" {
+		patch = `{"spec":{"jobTemplate":` + patch + `}}`
+	}
+	return "kubectl -n {ns} patch {owner} -p '" + patch + "'" + recreate(e, kind)
 }
 
 // hostsFile returns the file that configures the image's registry: also for a mirror
@@ -164,6 +188,8 @@ func hostsFile(e *facts.Evidence, p report.Placeholders) string {
 		return generated
 	case strings.Contains(file, "/rancher/"):
 		return "registries.yaml (k3s and RKE2 generate hosts.toml from it)"
+	case e.RunsWithUnknown():
+		return "the registry's hosts.toml (restart the runtime first: its configuration was changed after it started)"
 	case file != "":
 		return file
 	case p.HostsDir != "":

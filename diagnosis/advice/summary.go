@@ -7,6 +7,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Summary says what is wrong. If the deciding check found the cause itself, that is its
@@ -20,7 +21,7 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	if len(v.Because) == 0 || v.Fault == report.FaultNone {
 		return s
 	}
-	if v.Cause == report.CredentialsMissing && loginsUnread(e) {
+	if v.Cause == report.CredentialsMissing && e.LoginsUnread() {
 		s = Fill(e, v, "{registry} requires credentials, and the pull had none")
 	}
 	c := e.Get(v.Because[0])
@@ -29,7 +30,7 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	case v.Cause == report.PullTimedOut && e.Fact(report.IDPull, report.KeyTimedOut) == report.True &&
 		e.Fact(report.IDPull, report.KeySeconds) != "":
 		seconds, _ := strconv.ParseFloat(e.Fact(report.IDPull, report.KeySeconds), 64)
-		s = "the pull did not finish within " + report.Duration(time.Duration(seconds*float64(time.Second)))
+		s = "the pull did not finish within " + readable.Duration(time.Duration(seconds*float64(time.Second)))
 	case v.Cause == report.RegistryUnavailable && c.Evidence[report.KeyGetStatus] == "200":
 		s = c.Host + " answers " + cmp.Or(c.Evidence[report.KeyStatus], "404") + " to HEAD and 200 to GET of the same manifest: " +
 			"something in front of the registry does not pass HEAD on, and the runtime sends HEAD"

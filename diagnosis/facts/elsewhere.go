@@ -36,11 +36,41 @@ func (e *Evidence) OthersReach(host string) bool {
 	})
 }
 
+// Rivals returns what else would seem the same where no other node gets through either.
+// known is false if that was not compared.
+func (o Opinion) Rivals() (rivals string, known bool) {
+	r := o.Check.Evidence[report.KeyRivals]
+	if r == "none" {
+		return "", true
+	}
+	return r, r != ""
+}
+
+// SeeAnother reports whether the nodes that get through agree on another certificate, of
+// another issuer, than this node sees.
+func (o Opinion) SeeAnother() bool {
+	see := strings.Split(o.Check.Evidence[report.KeySeesAnother], ", ")
+	return o.GetThrough() && slices.Contains(see, "certificate") && slices.Contains(see, "issuer")
+}
+
+// FoundAt reports whether other nodes found the image at a host.
+func FoundAt(e *Evidence, host string) bool {
+	return slices.Contains(strings.Split(e.Fact(report.IDImageElsewhere, report.KeyFoundAt), ", "), host)
+}
+
 // Proof is how many other nodes prove something. One may be broken, or lie.
 const Proof = 2
 
 // GetThrough reports whether enough other nodes get through.
 func (o Opinion) GetThrough() bool { return o.Reached >= Proof }
+
+// OneOfFew reports whether a single other node gets through, and few fail: where many do, it
+// may be the one that is wrong.
+func (o Opinion) OneOfFew() bool { return o.Reached == 1 && o.Failed < maxAgainstOne }
+
+// maxAgainstOne is how many failing nodes outweigh a single one that gets through, this node
+// included.
+const maxAgainstOne = 4
 
 // AllFail reports whether enough other nodes have checked, and none gets through.
 func (o Opinion) AllFail() bool { return o.Reached == 0 && o.Failed >= Proof }

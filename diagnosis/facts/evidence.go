@@ -76,6 +76,27 @@ func (e *Evidence) NoSandbox() bool { return e.Fact(report.IDPod, report.KeySand
 // AlwaysPulls reports whether the kubelet pulls even if the image is present.
 func (e *Evidence) AlwaysPulls() bool { return e.Fact(report.IDPod, report.KeyPolicy) == "Always" }
 
+// KubeletMayRefusePresent reports whether the kubelet may refuse an image that is on the
+// node to a pod that has no credentials for it (KubeletEnsureSecretPulledImages, on since
+// Kubernetes 1.35).
+func (e *Evidence) KubeletMayRefusePresent() bool {
+	return e.Fact(report.IDPod, report.KeyKubelet) == ""
+}
+
+// LoginsUnread reports whether the pod names pull secrets that could not be read, so that
+// it is not known whether it has a login.
+func (e *Evidence) LoginsUnread() bool {
+	return e.Fact(report.IDCredentials, report.KeyUnreadable) != "" && e.Fact(report.IDPod, report.KeyPullSecrets) != ""
+}
+
+// RunsWithUnknown reports whether the runtime's configuration was changed after its start,
+// and the runtime does not tell what it started with (containerd 2.0 to 2.3).
+func (e *Evidence) RunsWithUnknown() bool {
+	config := e.Get(report.IDRuntimeConfig)
+	_, known := config.Evidence[report.KeyRuns]
+	return config.Is(report.KeyNewer) && !known && config.Evidence[report.KeyDiffers] == ""
+}
+
 // AnonymousPull reports whether the test pull was made without credentials,
 // pullprobe's or the runtime's own.
 func (e *Evidence) AnonymousPull() bool {

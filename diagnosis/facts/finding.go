@@ -139,9 +139,7 @@ func (f Finding) MayBeCache() bool {
 // the registry than the image names.
 func (f Finding) SentElsewhere(host string) bool {
 	domain := f.Domain()
-	own := func(host string) bool {
-		return host == domain || domain == "docker.io" && host == "registry-1.docker.io"
-	}
+	own := func(host string) bool { return report.Serves(host, domain) }
 	if domain == "" || f.Fact(report.HostsID(domain), report.KeyFile) == "" {
 		return false
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -61,18 +62,25 @@ func SlowBefore(e *Evidence) (report.Check, bool) {
 	if err != nil {
 		return report.Check{}, false
 	}
+	dead, _, after := DeadFirst(e, host)
+	return dead, after > 0 && after >= time.Duration(seconds*float64(time.Second))
+}
+
+// DeadFirst returns the check of an address of a host that fails, and that of the one which
+// the runtime uses instead, after it has waited so long; zero if it does not have to wait.
+func DeadFirst(e *Evidence, host string) (dead, used report.Check, after time.Duration) {
 	for _, c := range e.Below(report.DialID(host)) {
-		after, err := strconv.ParseFloat(c.Evidence[report.KeyAfterMs], 64)
-		if !c.Is(report.KeyTaken) || err != nil || after < 1000*seconds {
+		ms, err := strconv.ParseFloat(c.Evidence[report.KeyAfterMs], 64)
+		if !c.Is(report.KeyTaken) || err != nil {
 			continue
 		}
-		for _, dead := range e.Below(report.DialID(host)) {
-			if dead.Outcome == report.Fail {
-				return dead, true
+		for _, other := range e.Below(report.DialID(host)) {
+			if other.Outcome == report.Fail {
+				return other, c, time.Duration(ms * float64(time.Millisecond))
 			}
 		}
 	}
-	return report.Check{}, false
+	return report.Check{}, report.Check{}, 0
 }
 
 // TooSlow reports whether an image of this size should have been pulled in the

@@ -17,7 +17,7 @@ import (
 	schedulinghelpers "k8s.io/component-helpers/scheduling/corev1"
 
 	"github.com/pullprobe/pullprobe/preflight"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Node is a node as the scheduler sees it.
@@ -113,5 +113,5 @@ func excludes(affinity nodeaffinity.RequiredNodeAffinity, tolerations []corev1.T
 	case taint.Key == corev1.TaintNodeUnschedulable:
 		return "cordoned"
 	}
-	return report.Clean(fmt.Sprintf("a taint that the pod does not tolerate: %s", taint.ToString()), 200)
+	return readable.Clean(fmt.Sprintf("a taint that the pod does not tolerate: %s", taint.ToString()), 200)
 }

@@ -1,10 +1,14 @@
 package main
 
 import (
+	"archive/tar"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,6 +64,62 @@ func TestWrite(t *testing.T) {
 		if len(kinds) != 2 || kinds[0] != cycloneDX || kinds[1] != provenance {
 			t.Errorf("%s: statements %q", arch, kinds)
 		}
+	}
+}
+
+// TestImageOfDockerfile checks that the image has the files and the entry point of the
+// Dockerfile, which `make image` builds.
+func TestImageOfDockerfile(t *testing.T) {
+	dockerfile, err := os.ReadFile("../../Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	want := []string{"FROM scratch", "ARG TARGETARCH"}
+	var binaries []string
+	for _, name := range []string{"pullprobe", "pullprobe-fleet"} {
+		binary := filepath.Join(dir, name+"-linux-arm64")
+		if err := os.WriteFile(binary, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		binaries = append(binaries, binary)
+	}
+	img, err := release{}.image(binaries, "arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	layers, err := img.Layers()
+	if err != nil || len(layers) != 1 {
+		t.Fatal(layers, err)
+	}
+	layer, err := layers[0].Uncompressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := tar.NewReader(layer)
+	for {
+		h, err := files.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, fmt.Sprintf("COPY bin/%s-linux-${TARGETARCH} /%[1]s", h.Name))
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, fmt.Sprintf("ENTRYPOINT [%q]", config.Config.Entrypoint[0]))
+	var got []string
+	for line := range strings.Lines(string(dockerfile)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			got = append(got, line)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the image of a release is\n%s\nthe Dockerfile is\n%s", strings.Join(want, "\n"), strings.Join(got, "\n"))
 	}
 }
 

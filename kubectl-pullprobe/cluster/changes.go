@@ -2,44 +2,60 @@ package cluster
 
 import (
 	"context"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/metadata"
 
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// Changes returns a channel that gets a value when pods of a namespace or reports change. Where
-// the caller may not watch, it stays silent. It lives as long as ctx, or until the first change.
+// rewatch is the pause before a watch that has ended begins again.
+const rewatch = time.Second
+
+// Changes returns a channel that gets a value when pods of a namespace or reports change, until
+// ctx ends. What the caller may not watch is left out.
 func (c *Client) Changes(ctx context.Context, namespace string) <-chan struct{} {
 	out := make(chan struct{}, 1)
-	ctx, stop := context.WithCancel(ctx)
-	follow := func(resource, namespace string, o metav1.ListOptions) {
-		objects := c.Meta.Resource(corev1.SchemeGroupVersion.WithResource(resource)).Namespace(namespace)
-		o.Limit = 1 // of interest is as of when the watch begins
-		now, err := objects.List(ctx, o)
-		if err != nil {
+	configMaps := corev1.SchemeGroupVersion.WithResource("configmaps")
+	pods := corev1.SchemeGroupVersion.WithResource("pods")
+	go follow(ctx, c.Meta.Resource(pods).Namespace(namespace), "", out)
+	go follow(ctx, c.Meta.Resource(configMaps).Namespace(c.home), report.LabelReport, out)
+	return out
+}
+
+// follow writes to out when objects change.
+func follow(ctx context.Context, objects metadata.ResourceInterface, labels string, out chan<- struct{}) {
+	for ctx.Err() == nil {
+		// Of the list, only as of when it is matters.
+		list, err := objects.List(ctx, metav1.ListOptions{LabelSelector: labels, Limit: 1})
+		if Denied(err) {
 			return
 		}
-		o.Limit, o.ResourceVersion = 0, now.ResourceVersion
-		w, err := objects.Watch(ctx, o)
-		if err != nil {
-			return
-		}
-		defer w.Stop()
-		select {
-		case <-ctx.Done():
-		case _, open := <-w.ResultChan():
-			if open {
-				select {
-				case out <- struct{}{}:
-				default:
+		if err == nil {
+			w, err := objects.Watch(ctx, metav1.ListOptions{LabelSelector: labels, ResourceVersion: list.ResourceVersion})
+			if Denied(err) {
+				return
+			}
+			if err == nil {
+				for range w.ResultChan() {
+					notify(out)
 				}
-				stop()
+				w.Stop()
 			}
 		}
+		notify(out) // what happened in between is not known
+		select {
+		case <-ctx.Done():
+		case <-time.After(rewatch):
+		}
 	}
-	go follow("pods", namespace, metav1.ListOptions{})
-	go follow("configmaps", c.home, metav1.ListOptions{LabelSelector: report.LabelReport})
-	return out
+}
+
+func notify(out chan<- struct{}) {
+	select {
+	case out <- struct{}{}:
+	default:
+	}
 }

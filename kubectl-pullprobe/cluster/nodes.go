@@ -14,6 +14,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
+	"github.com/pullprobe/pullprobe/fleet/nodetraits"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -181,28 +182,9 @@ func (c *Client) nodes(ctx context.Context) (out []Node, err error) {
 	}))
 	err = p.EachListItem(ctx, metav1.ListOptions{}, func(o runtime.Object) error {
 		if n, ok := o.(*corev1.Node); ok {
-			out = append(out, Node{Name: n.Name, UID: string(n.UID), Traits: traitsOf(n)})
+			out = append(out, Node{Name: n.Name, UID: string(n.UID), Traits: nodetraits.Of(n)})
 		}
 		return nil
 	})
 	return out, err
-}
-
-// traitsOf returns the properties of a Node object by which nodes are compared.
-func traitsOf(n *corev1.Node) compare.Traits {
-	info := n.Status.NodeInfo
-	x := compare.NodeInfo{
-		Labels: n.Labels, Arch: info.Architecture, OSImage: info.OSImage, Kernel: info.KernelVersion, Kubelet: info.KubeletVersion,
-		Runtime: info.ContainerRuntimeVersion,
-	}
-	for _, a := range n.Status.Addresses {
-		switch a.Type {
-		case corev1.NodeInternalIP:
-			x.InternalIP = append(x.InternalIP, a.Address)
-		case corev1.NodeExternalIP:
-			x.ExternalIP = append(x.ExternalIP, a.Address)
-		default:
-		}
-	}
-	return compare.NodeTraits(x)
 }

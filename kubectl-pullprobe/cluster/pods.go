@@ -41,7 +41,8 @@ func (c *Client) Pod(ctx context.Context, namespace, name string) (*corev1.Pod, 
 // NamespacesOf returns the other namespaces that have a pod of this name; none if the caller
 // may not list pods in all of them.
 func (c *Client) NamespacesOf(ctx context.Context, pod, namespace string) (out []string) {
-	list, err := c.Pods(ctx, metav1.NamespaceAll, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", pod).String()})
+	selector := fields.OneTermEqualSelector("metadata.name", pod).String()
+	list, err := c.Pods(ctx, metav1.NamespaceAll, metav1.ListOptions{FieldSelector: selector})
 	if err != nil {
 		return nil
 	}

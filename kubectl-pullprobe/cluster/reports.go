@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/tools/pager"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Report is the report of one node, as its ConfigMap has it.
@@ -125,10 +126,10 @@ func newReport(cm *corev1.ConfigMap) Report {
 	var content report.NodeReport
 	switch err := json.Unmarshal(body, &content); {
 	case cm.Name != report.ConfigMapName(head.Node, "") && !isUID.MatchString(nodeOf(cm.Name)):
-		r.Node, r.Problem = nodeOf(cm.Name), "it says that it is of another node"
+		r.Node, r.Problem = nodeOf(cm.Name), "it is about another node"
 	case head.Schema != report.Schema:
 		r.Problem = fmt.Sprintf("its schema is %q, and this plugin reads %s: use a plugin of the agent's version",
-			report.Clean(head.Schema, maxSchema), report.Schema)
+			readable.Clean(head.Schema, maxSchema), report.Schema)
 	case err != nil:
 		r.Problem = "its report.json has something that this plugin does not know: use a plugin of the agent's version"
 	default:

@@ -81,13 +81,30 @@ func Run(ctx context.Context, app *App, args []string) int {
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &usage):
-		fmt.Fprintf(app.Err, "error: %v\nSee '%s --help'.\n", err, called.CommandPath())
+		app.remark("error: ", err.Error())
+		fmt.Fprintf(app.Err, "See '%s --help'.\n", called.CommandPath())
 		return int(ExitUsage)
 	case ctx.Err() != nil:
 		return int(ExitUnknown)
 	}
-	fmt.Fprintf(app.Err, "error: %s\n", strings.TrimPrefix(err.Error(), "error: "))
+	app.remark("error: ", strings.TrimPrefix(err.Error(), "error: "))
 	return int(ExitUnknown)
+}
+
+// remark writes a text on standard error, after a word such as "note: ".
+func (a *App) remark(head, text string) {
+	t := screen.NewText(a.errStyle())
+	t.Remark(head, text)
+	fmt.Fprint(a.Err, t)
+}
+
+// errStyle returns how to write on standard error.
+func (a *App) errStyle() screen.Style {
+	style, err := screen.NewStyle(a.Err, "never", a.ascii, a.Getenv)
+	if err != nil {
+		return screen.Style{}
+	}
+	return style
 }
 
 // Cluster returns the client of the cluster that the flags name.
@@ -118,4 +135,18 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return nil
 	}
+}
+
+// withTimeout completes a command that waits for what happens to one POD or TYPE/NAME.
+func (a *App) withTimeout(c *cobra.Command, limit time.Duration, what string, run func(context.Context, string, time.Duration) error) *cobra.Command {
+	c.Args = args(cobra.ExactArgs(1))
+	timeout := c.Flags().Duration("timeout", limit, what)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if *timeout <= 0 {
+			return usagef("--timeout=%v: must be greater than 0", *timeout)
+		}
+		return run(c.Context(), args[0], *timeout)
+	}
+	c.ValidArgsFunction = a.completePods()
+	return c
 }

@@ -20,7 +20,7 @@ an invalid image name and the pull policy Never. The exit code is 0 whatever the
 message says.`
 
 const explainExample = `  # What a message means
-  kubectl pullprobe explain 'manifest for nginx:1.99 not found: manifest unknown'
+  kubectl pullprobe explain 'pull access denied, repository does not exist'
 
   # One message per line
   kubectl get events -A -o jsonpath='{range .items[*]}{.message}{"\n"}{end}' |

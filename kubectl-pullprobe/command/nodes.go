@@ -71,7 +71,7 @@ func (r *reader) compared(ctx context.Context) (cluster.Comparison, error) {
 			return all, nil
 		}
 	}
-	return all, errors.New("there is no report in namespace " + r.Home() + ": pullprobe is not installed there, or has not reported yet (kubectl pullprobe doctor)")
+	return all, errors.New(r.noReports())
 }
 
 // verdict returns the exit code of a comparison: 1 if some node fails.
@@ -116,7 +116,8 @@ func newNodes(a *App) *cobra.Command {
 func newRegistries(a *App) *cobra.Command {
 	return a.comparing(&cobra.Command{
 		Use: "registries", Short: "List the registries: how many nodes get through to each",
-		Long: "Lists the registries, mirrors, token services and layer hosts that the nodes\ncheck, and what the nodes that fail have in common. Exit code 1: some node does\nnot get through to some host.",
+		Long: "Lists the registries, mirrors, token services and layer hosts that the nodes\n" +
+			"check, and what the nodes that fail have in common. Exit code 1: some node does\nnot get through to some host.",
 		Example: `  # All hosts, those at which most nodes fail first
   kubectl pullprobe registries
 
@@ -147,7 +148,9 @@ func newRegistries(a *App) *cobra.Command {
 func newRegistry(a *App) *cobra.Command {
 	c := a.comparing(&cobra.Command{
 		Use: "registry HOST", Short: "Show one registry, as each node sees it",
-		Long: "Shows how each node sees a registry, and what the nodes that fail have in common:\nzone, subnet, pool, resolver, proxy and more. Exit code 1: some node does not get\nthrough.",
+		Long: "Shows how each node sees a registry, and what the nodes that fail have in\n" +
+			"common: zone, subnet, pool, resolver, proxy and more. " +
+			"Exit code 1: some node\ndoes not get through.",
 		Example: `  # Which nodes reach it, and what sets the others apart
   kubectl pullprobe registry registry.example
 
@@ -177,7 +180,7 @@ func newRegistry(a *App) *cobra.Command {
 		}
 		return verdict(fails)
 	})
-	c.ValidArgsFunction = a.completeHosts
+	c.ValidArgsFunction = a.completeHosts()
 	return c
 }
 
@@ -201,7 +204,7 @@ func newNode(a *App) *cobra.Command {
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "json, yaml or name")
-	c.ValidArgsFunction = a.completeNodes
+	c.ValidArgsFunction = a.completeNodes()
 	return c
 }
 
@@ -215,8 +218,7 @@ func (a *App) showNode(ctx context.Context, r *reader, node, output string) erro
 	case cluster.Denied(err):
 		return errors.New(cluster.MayNot("get", "configmaps", r.Home(), "nothing can be shown; "+cluster.ReaderRole))
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("there is no report of node %q in namespace %s: it does not exist, or no agent runs there (kubectl pullprobe nodes; kubectl pullprobe doctor)",
-			node, r.Home())
+		return fmt.Errorf("there is no report of node %q in namespace %s: it does not exist, or %s", node, r.Home(), noAgent)
 	case err != nil:
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/view"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // reader reads what is known of pods, and notes what the caller may not read.
@@ -35,7 +36,7 @@ func (a *App) reader() (*reader, error) {
 // writeNotes writes what could not be read.
 func (a *App) writeNotes(limits *cluster.Limits) {
 	for _, text := range limits.All() {
-		fmt.Fprintf(a.Err, "note: %s\n", report.Sanitize(text))
+		a.remark("note: ", text)
 	}
 }
 
@@ -52,7 +53,8 @@ func (r *reader) overview(ctx context.Context, namespace, labels string) (view.O
 	case cluster.Denied(err) && len(reports) == 0:
 		return out, err
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("list", "pods", namespace, "shown are the pods that the reports name, at most ten for one reason on one node"))
+		r.limits.Add(cluster.MayNot("list", "pods", namespace,
+			"shown are the pods that the reports name, at most ten for one reason on one node"))
 		out.Cases = waiting.Named(reports, namespace)
 		return out, nil
 	case err != nil:
@@ -72,12 +74,12 @@ func (r *reader) reports(ctx context.Context) (map[string]*report.NodeReport, er
 	list, err := r.Reports(ctx, r.limits)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("list", "configmaps", r.Home(), "shown is what Events on the pods say; "+cluster.ReaderRole))
+		r.limits.Add(cluster.MayNot("list", "configmaps", r.Home(), "shown are the Events on the pods; "+cluster.ReaderRole))
 		return nil, nil
 	case err != nil:
 		return nil, err
 	case len(list) == 0:
-		r.limits.Add("there is no report in namespace " + r.Home() + ": pullprobe is not installed there, or has not reported yet (kubectl pullprobe doctor)")
+		r.limits.Add(r.noReports())
 	}
 	out := map[string]*report.NodeReport{}
 	for _, x := range list {
@@ -90,6 +92,15 @@ func (r *reader) reports(ctx context.Context) (map[string]*report.NodeReport, er
 	return out, nil
 }
 
+// noAgent is why a node has no report.
+const noAgent = "no agent runs there, or it has not reported yet (kubectl pullprobe doctor)"
+
+// noReports returns the sentence on a cluster without reports.
+func (r *reader) noReports() string {
+	return "there is no report in namespace " + r.Home() +
+		": pullprobe is not installed there, or has not reported yet (kubectl pullprobe doctor)"
+}
+
 // checked returns the content of a report, and notes that it is old.
 func (r *reader) checked(x cluster.Report) *report.NodeReport {
 	at := x.Content.Time
@@ -97,7 +108,8 @@ func (r *reader) checked(x cluster.Report) *report.NodeReport {
 		at = x.Written
 	}
 	if age := r.now.Sub(at); age > cluster.Silent {
-		r.limits.Add(fmt.Sprintf("the report of node %s is %s old: its agent is silent (kubectl pullprobe doctor)", x.Node, report.Roughly(age)))
+		r.limits.Add(fmt.Sprintf(
+			"the report of node %s is %s old: its agent is silent (kubectl pullprobe doctor)", x.Node, readable.Roughly(age)))
 	}
 	return x.Content
 }
@@ -114,7 +126,7 @@ func (r *reader) noteNodes(cases []waiting.Case, reports map[string]*report.Node
 		}
 	}
 	if len(missing) > 0 {
-		r.limits.Add("there is no report of " + report.Abbreviate(missing) + ": no agent runs there, or it has not reported yet (kubectl pullprobe doctor)")
+		r.limits.Add("there is no report of " + readable.Abbreviate(missing) + ": " + noAgent)
 	}
 }
 
@@ -123,10 +135,10 @@ func (r *reader) reportOf(ctx context.Context, node string) (*report.NodeReport,
 	x, err := r.Report(ctx, node)
 	switch {
 	case cluster.Denied(err):
-		r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown is what Events on the pod say; "+cluster.ReaderRole))
+		r.limits.Add(cluster.MayNot("get", "configmaps", r.Home(), "shown are the Events on the pod; "+cluster.ReaderRole))
 		return nil, nil
 	case apierrors.IsNotFound(err):
-		r.limits.Add("there is no report of " + node + " in namespace " + r.Home() + ": no agent runs there, or it has not reported yet (kubectl pullprobe doctor)")
+		r.limits.Add("there is no report of " + node + " in namespace " + r.Home() + ": " + noAgent)
 		return nil, nil
 	case err != nil:
 		return nil, err
@@ -150,6 +162,7 @@ func (r *reader) events(ctx context.Context, namespace string, pod types.UID) ma
 	for uid, events := range list {
 		for _, e := range events {
 			if x, ok := waiting.ParseEvent(e.Message); ok {
+				x.Version = e.ResourceVersion
 				out[string(uid)] = append(out[string(uid)], x)
 			}
 		}

@@ -10,9 +10,9 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 )
 
-const rootLong = `Shows which pods wait for an image, who must act, and what fixes it; of one POD, or
-of the pods of a TYPE/NAME, with all checks. It reads the reports of pullprobe with
-your own rights, and says what you may not read.
+const rootLong = `Shows which pods wait for an image, who must act, and what fixes it; of one POD,
+or of the pods of a TYPE/NAME, with all checks. It reads the reports of
+pullprobe with your own rights, and says what you may not read.
 
 Exit codes: 0 well, 1 a fault was found, 2 usage error, 3 could not tell.`
 
@@ -49,14 +49,15 @@ func newRoot(a *App) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages ", "FlagUsagesWrapped 80 "))
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.ValidArgsFunction = a.completePods
+	root.ValidArgsFunction = a.completePods()
 	o.addFlags(root)
 	addGlobalFlags(a, root)
 	root.AddCommand(
-		newNodes(a), newNode(a), newRegistries(a), newRegistry(a),
-		newExplain(a),
+		newAsk(a), newWait(a), newNodes(a), newNode(a), newRegistries(a), newRegistry(a),
+		newExplain(a), newDoctor(a), newExport(a),
 		newOptions(),
 	)
+	a.completeFlags(root)
 	return root
 }
 

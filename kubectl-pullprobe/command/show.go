@@ -14,7 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/view"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // showOptions are the flags of the root command.
@@ -110,7 +110,7 @@ func (a *App) writeOverview(all view.Overview, o showOptions, limits *cluster.Li
 		all.Write(t)
 		if len(all.Cases) > 0 && style.Terminal {
 			t.Blank()
-			t.Line("%s", style.Faint("kubectl pullprobe POD shows the checks of one; kubectl pullprobe ask POD asks again."))
+			t.Line("%s", style.Faint("The checks of one pod: kubectl pullprobe POD. Again: kubectl pullprobe ask POD."))
 		}
 	}
 	_, err = t.WriteTo(a.Out)
@@ -176,7 +176,7 @@ func (a *App) showTarget(ctx context.Context, o showOptions, arg string) error {
 	if len(cases) == 0 {
 		code = writeIdle(text, t, pods)
 	}
-	if err := a.writeDetails(ctx, r, text, t, cases); err != nil {
+	if err := a.writeDetails(ctx, r, text, cases); err != nil {
 		return err
 	}
 	if _, err := text.WriteTo(a.Out); err != nil {
@@ -186,7 +186,7 @@ func (a *App) showTarget(ctx context.Context, o showOptions, arg string) error {
 }
 
 // writeDetails adds the groups of the cases, the first with all that is known.
-func (a *App) writeDetails(ctx context.Context, r *reader, text *screen.Text, t *target, cases []waiting.Case) error {
+func (a *App) writeDetails(ctx context.Context, r *reader, text *screen.Text, cases []waiting.Case) error {
 	groups := waiting.Groups(cases)
 	var all cluster.Comparison
 	if len(groups) > 0 {
@@ -216,7 +216,7 @@ func askCommand(c waiting.Case) string {
 	return "kubectl pullprobe ask " + c.Pod + " -n " + c.Namespace
 }
 
-// writeIdle says what pods do of which none waits for an image.
+// writeIdle writes what pods do of which none waits for an image.
 func writeIdle(text *screen.Text, t *target, pods []corev1.Pod) Exit {
 	if t.pod != nil {
 		s := view.StateOf(&pods[0])
@@ -268,35 +268,35 @@ func (a *App) watchPods(ctx context.Context, o showOptions, namespace string) er
 	if err != nil {
 		return err
 	}
-	var last string
-	var lastCases []waiting.Case
+	r, err := a.reader()
+	if err != nil {
+		return err
+	}
+	changes := r.Changes(ctx, namespace)
+	last := ""
 	for {
 		began := time.Now()
-		r, err := a.reader()
-		if err != nil {
-			return err
-		}
-		changes := r.Changes(ctx, namespace)
+		r.now, r.limits = a.Now(), &cluster.Limits{}
 		all, err := r.overview(ctx, namespace, o.labels)
 		if err != nil {
 			return withSentence(err, "list", "pods", namespace)
 		}
 		text := fingerprint(all.Cases)
-		if text != last || last == "" && lastCases == nil {
+		if text != last {
 			if style.Terminal && o.output != "json" && o.output != "yaml" {
 				fmt.Fprint(a.Out, "\x1b[H\x1b[2J") // the top of an empty screen
 			} else if last != "" {
 				fmt.Fprintln(a.Out)
 			}
 			if o.output == "" || o.output == "wide" {
-				fmt.Fprintf(a.Out, "%s\n\n", report.Time(r.now))
+				fmt.Fprintf(a.Out, "%s\n\n", readable.Time(r.now))
 			}
 			if err := a.writeOverview(all, o, r.limits); err != nil {
 				return err
 			}
 			a.writeNotes(r.limits)
 		}
-		last, lastCases = text, all.Cases
+		last = text
 		// What takes long to read is read more rarely.
 		pause := max(settle, 5*time.Since(began))
 		if !waitFor(ctx, changes, pause) {
@@ -309,7 +309,8 @@ func (a *App) watchPods(ctx context.Context, o showOptions, namespace string) er
 func fingerprint(cases []waiting.Case) string {
 	var b strings.Builder
 	for _, c := range cases {
-		fmt.Fprintf(&b, "%s %s %s %s %s %v %s\n", c.UID, c.Container, c.Image, c.Verdict.Fault, c.Verdict.Cause, c.Verdict.Confidence, c.Verdict.Summary)
+		v := c.Verdict
+		fmt.Fprintf(&b, "%s %s %s %s %s %v %s\n", c.UID, c.Container, c.Image, v.Fault, v.Cause, v.Confidence, v.Summary)
 	}
 	return b.String() + "."
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/cluster"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // target is what a POD or TYPE/NAME of the arguments is.
@@ -53,7 +53,7 @@ func (a *App) target(ctx context.Context, r *reader, arg string) (*target, error
 	info, err := resource.NewBuilder(a.kube).Unstructured().NamespaceParam(namespace).DefaultNamespace().
 		ResourceTypeOrNameArgs(false, kind+"/"+name).Do().Infos()
 	switch {
-	case meta.IsNoMatchError(err):
+	case meta.IsNoMatchError(err), err != nil && strings.Contains(err.Error(), "doesn't have a resource type"): // an error without a type
 		return nil, usagef("the cluster has no resource type %q", kind)
 	case err != nil:
 		return nil, err
@@ -85,7 +85,7 @@ func (a *App) podNotFound(ctx context.Context, r *reader, namespace, name string
 	}
 	text := fmt.Sprintf("pod %q not found in namespace %q", name, namespace)
 	if others := r.NamespacesOf(ctx, name, namespace); len(others) > 0 {
-		return fmt.Errorf("%s; namespace %s has one: add -n %s", text, report.Abbreviate(others), others[0])
+		return fmt.Errorf("%s; namespace %s has one: add -n %s", text, readable.Abbreviate(others), others[0])
 	}
 	reports, errReports := r.Reports(ctx, r.limits)
 	if errReports != nil {
@@ -98,7 +98,7 @@ func (a *App) podNotFound(ctx context.Context, r *reader, namespace, name string
 		for _, d := range x.Content.Diagnoses {
 			for _, ref := range d.Refs() {
 				if ref.Pod == namespace+"/"+name {
-					return fmt.Errorf("%s; it was deleted. Its last verdict, on %s: %s: %s", text, x.Node, d.Verdict.Head(), report.Sanitize(d.Verdict.Summary))
+					return fmt.Errorf("%s; it was deleted. Its last verdict, on %s: %s: %s", text, x.Node, d.Verdict.Title(), d.Verdict.Summary)
 				}
 			}
 		}

@@ -44,6 +44,7 @@ const (
 	red    = "31"
 	green  = "32"
 	yellow = "33"
+	faint  = "2"
 )
 
 // paint returns a text in a color, if there are colors.
@@ -58,7 +59,7 @@ func (s Style) paint(code, text string) string {
 func (s Style) Bold(text string) string { return s.paint("1", text) }
 
 // Faint returns a text that is less important.
-func (s Style) Faint(text string) string { return s.paint("2", text) }
+func (s Style) Faint(text string) string { return s.paint(faint, text) }
 
 // Fault returns a text in the color of a fault: green if nothing is at fault, yellow if it is
 // not known, and red otherwise.
@@ -79,7 +80,9 @@ func (s Style) Mark(o report.Outcome) string {
 	marks := map[report.Outcome][2]string{
 		report.Pass: {"✓", "+"}, report.Fail: {"✗", "x"}, report.Skipped: {"–", "-"}, report.Unknown: {"?", "?"}, report.Error: {"!", "!"},
 	}
-	colors := map[report.Outcome]string{report.Pass: green, report.Fail: red, report.Error: yellow, report.Unknown: yellow, report.Skipped: "2"}
+	colors := map[report.Outcome]string{
+		report.Pass: green, report.Fail: red, report.Error: yellow, report.Unknown: yellow, report.Skipped: faint,
+	}
 	mark := marks[o][0]
 	if s.ASCII {
 		mark = marks[o][1]

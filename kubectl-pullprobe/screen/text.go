@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Text is text for people that grows line by line. What comes from the cluster loses control
@@ -44,8 +45,15 @@ func (t *Text) Raw(text string) { t.b.WriteString(text) }
 // Para adds a text, wrapped.
 func (t *Text) Para(text string) { t.wrap("", "", text) }
 
-// Note adds a remark, wrapped, which begins with "note: ".
-func (t *Text) Note(text string) { t.wrap("note: ", "  ", text) }
+// Remark adds a text after a word such as "note: ". It is wrapped for a person only: a pipe gets
+// one line, to be searched.
+func (t *Text) Remark(head, text string) {
+	if t.Terminal {
+		t.wrap(head, "  ", text)
+		return
+	}
+	t.Line("%s%s", head, t.printable(text))
+}
 
 // Head adds the first line of a group: what is wrong on the left, in the color of a fault,
 // and how many are concerned on the right.
@@ -78,7 +86,7 @@ func (t *Text) Lines(label, text string) {
 	head := fmt.Sprintf(labelFormat, label)
 	indent := strings.Repeat(" ", len(head))
 	for line := range strings.SplitSeq(text, "\n") {
-		if report.IsCommand(line) {
+		if readable.IsCommand(line) {
 			t.Line("%s%s", head, t.printable(line))
 		} else {
 			t.wrap(head, indent, line)
@@ -89,10 +97,20 @@ func (t *Text) Lines(label, text string) {
 
 // Step adds one line of a ladder: a mark, what was checked, how long it took, and the result.
 func (t *Text) Step(o report.Outcome, what, took, result string) {
-	const head = 24 // mark, 11 for what, 7 for the time
+	const head = 25 // margin, mark, 11 for what, 7 for the time, and the gaps
 	what = t.printable(what)
 	line := fmt.Sprintf("%-11s %7s  ", what, took)
 	t.wrapAfter("  "+t.Mark(o)+" "+line, 4+columns(line), strings.Repeat(" ", head), result)
+}
+
+// Item adds one line of a list: a mark, what it is about, and texts, each of which begins a line.
+func (t *Text) Item(o report.Outcome, what string, texts ...string) {
+	const head = 15 // mark, 11 for what, and the gaps
+	before, taken := t.Mark(o)+" "+fmt.Sprintf("%-11s  ", t.printable(what)), head
+	for _, text := range texts {
+		t.wrapAfter(before, taken, strings.Repeat(" ", head), text)
+		before = strings.Repeat(" ", head)
+	}
 }
 
 // wrap adds a text after a head, in lines that begin with an indent.
@@ -120,7 +138,7 @@ func (t *Text) wrapAfter(head string, taken int, indent, text string) {
 // printable returns a text as it may be shown: one line without control characters, and of
 // ASCII characters if the style asks for it.
 func (s Style) printable(text string) string {
-	text = report.Sanitize(text)
+	text = readable.Sanitize(text)
 	if !s.ASCII {
 		return text
 	}
@@ -134,7 +152,8 @@ func (s Style) printable(text string) string {
 }
 
 // asciiOf replaces the characters that pullprobe's own texts have.
-var asciiOf = strings.NewReplacer("…", "...", "–", "-", "—", "-", "→", "->", "×", "x", "≤", "<=", "≥", ">=", "“", `"`, "”", `"`, "’", "'", "·", "-")
+var asciiOf = strings.NewReplacer("…", "...", "–", "-", "—", "-", "→", "->", "×", "x", "≤", "<=", "≥", ">=",
+	"“", `"`, "”", `"`, "’", "'", "·", "-")
 
 // columns returns how many columns a text takes, without colors.
 func columns(s string) int { return utf8.RuneCountInString(s) }

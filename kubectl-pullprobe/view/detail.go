@@ -9,6 +9,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Detail is one group of containers that wait, with all that is known.
@@ -23,7 +24,7 @@ type Detail struct {
 func (d Detail) Write(t *screen.Text) {
 	g, first := d.Group, d.Group.Cases[0]
 	v := g.Verdict
-	t.Head(v.Fault, v.Head(), Overview{Now: d.Now}.extent(g))
+	t.Head(v.Fault, v.Title(), Overview{Now: d.Now}.Extent(g))
 	pod := podsOf(g, "")
 	if g.Pods() == 1 {
 		pod = first.Namespace + "/" + first.Pod + " (" + first.Container + ")"
@@ -34,10 +35,10 @@ func (d Detail) Write(t *screen.Text) {
 	}
 	t.Field("pod", pod)
 	if g.Pods() > 1 {
-		t.Field("nodes", report.Abbreviate(g.Nodes()))
+		t.Field("nodes", readable.Abbreviate(g.Nodes()))
 	}
 	t.Field("image", images(g))
-	t.Field("why", why(g))
+	t.Field("why", Why(g))
 	t.Lines("fix", v.Fix)
 	writeLikewise(t, g)
 	for _, s := range v.ToConfirm() {
@@ -52,38 +53,52 @@ func (d Detail) Write(t *screen.Text) {
 		t.Field("elsewhere", s)
 	}
 	d.writeTimes(t, first)
-	if first.Source == waiting.FromOwner {
-		t.Field("note", "the report names other pods of "+first.Owner+", with the same image")
-	}
+	t.Field("source", sourceOf(first))
 	t.Field("ask again", d.Again)
 	if first.Diagnosis != nil {
 		writeLadder(t, *first.Diagnosis)
 	}
 }
 
+// sourceOf returns where a verdict is from, if not from the report of the node, which names the pod.
+func sourceOf(c waiting.Case) string {
+	switch c.Source {
+	case waiting.FromOwner:
+		return "the report names other pods of " + c.Owner + ", with the same image"
+	case waiting.FromEvent:
+		return "an Event on the pod, without the checks"
+	case waiting.FromMessage:
+		return "the kubelet's message alone: pullprobe has not checked this pod"
+	}
+	return ""
+}
+
 // writeTimes adds when the verdict was reached, and when the kubelet tries again.
 func (d Detail) writeTimes(t *screen.Text, c waiting.Case) {
 	if !c.At.IsZero() {
-		t.Field("checked", report.When(c.At, d.Now))
+		t.Field("checked", readable.When(c.At, d.Now))
 	}
 	if c.Diagnosis == nil {
 		return
 	}
 	if p := c.Diagnosis.Pods; p != nil && p.NextTry.After(d.Now) {
-		t.Field("next pull", "by the kubelet, "+report.When(p.NextTry, d.Now))
+		t.Field("next pull", "by the kubelet, "+readable.When(p.NextTry, d.Now))
 	}
 	if c.Diagnosis.Pull != nil {
 		t.Field("pull takes", c.Diagnosis.Pull.String())
 	}
 }
 
-// writeLadder adds the checks in their order. What one check kept from running is one line.
-func writeLadder(t *screen.Text, d report.Diagnosis) {
-	if len(d.Checks) == 0 {
-		return
-	}
-	t.Blank()
-	t.Line("%s", t.Bold("Checks")+legend(t.Style))
+// Step is one line of a ladder: a check and its result. What one check kept from running is one.
+type Step struct {
+	Outcome report.Outcome
+	What    string
+	Took    string // empty: no time
+	Result  string
+}
+
+// Ladder returns the checks of a diagnosis in their order.
+func Ladder(d report.Diagnosis) (out []Step) {
 	hosts := map[string]bool{}
 	for _, c := range d.Checks {
 		hosts[c.Host] = true
@@ -99,7 +114,7 @@ func writeLadder(t *screen.Text, d report.Diagnosis) {
 					kinds = append(kinds, kind)
 				}
 			}
-			t.Step(report.Skipped, kinds[0], "", blocked(kinds, c.BlockedBy))
+			out = append(out, Step{report.Skipped, kinds[0], "", blocked(kinds, c.BlockedBy)})
 			continue
 		}
 		text := c.Summary
@@ -111,12 +126,25 @@ func writeLadder(t *screen.Text, d report.Diagnosis) {
 		}
 		took := ""
 		if c.Duration > 0 {
-			took = report.Duration(time.Duration(c.Duration))
+			took = readable.Duration(time.Duration(c.Duration))
 		}
-		t.Step(c.Outcome, string(c.Kind), took, text)
+		out = append(out, Step{c.Outcome, string(c.Kind), took, text})
+	}
+	return out
+}
+
+// writeLadder adds the checks.
+func writeLadder(t *screen.Text, d report.Diagnosis) {
+	if len(d.Checks) == 0 {
+		return
+	}
+	t.Blank()
+	t.Line("%s", t.Bold("Checks")+legend(t.Style))
+	for _, s := range Ladder(d) {
+		t.Step(s.Outcome, s.What, s.Took, s.Result)
 	}
 	if d.Trimmed {
-		t.Para("  Some checks were left out to keep the report small.")
+		t.Line("  Some checks were left out to keep the report small.")
 	}
 }
 

@@ -8,15 +8,18 @@ import (
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/cluster"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
-// Elsewhere returns what the other nodes see of a case's image and host, in the words of the
+// Elsewhere returns what the other nodes see of a case's image and host, in the text of the
 // comparison where it has some.
 func Elsewhere(c waiting.Case, all cluster.Comparison) (out []string) {
 	for _, f := range all.Result.Findings {
-		if f.About == compare.AboutImage && about(f, c.Image) || f.About == compare.AboutHost && about(f, c.Host()) {
+		switch {
+		case f.About == compare.AboutImage && about(f, c.Image):
 			out = append(out, f.Summary)
+		case f.About == compare.AboutHost && about(f, c.Host()) && (c.Verdict.Cause.OnTheNetwork() || f.Cause == c.Verdict.Cause):
+			out = append(out, f.Summary) // of a missing tag, whether the host is reached elsewhere proves nothing
 		}
 	}
 	if len(out) > 0 {
@@ -37,10 +40,10 @@ func Elsewhere(c waiting.Case, all cluster.Comparison) (out []string) {
 		}
 	}
 	if len(bad) > 0 {
-		out = append(out, fmt.Sprintf("the same on %s", report.Abbreviate(bad)))
+		out = append(out, fmt.Sprintf("the same on %s", readable.Abbreviate(bad)))
 	}
 	if len(good) > 0 {
-		out = append(out, fmt.Sprintf("%s can pull this image", report.Abbreviate(good)))
+		out = append(out, fmt.Sprintf("%s can pull this image", readable.Abbreviate(good)))
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/cluster"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // NodeRow is one node in the list of nodes.
@@ -121,10 +122,11 @@ func WriteNodes(t *screen.Text, all cluster.Comparison, now time.Time, wide bool
 	cells := make([][]screen.Cell, 0, len(shown))
 	for _, r := range shown {
 		row := screen.Cells(r.Node, r.State, string(r.Cause), strconv.Itoa(r.Stuck), hostsOf(r), ago(r.Written, now))
-		row[1].Paint = func(s string) string { return t.Fault(colorOf(r), s) }
+		row[1].Paint = func(s string) string { return t.Fault(ColorOf(r), s) }
 		if wide {
 			x := traits[r.Node]
-			row = append(row, screen.Cells(string(r.Fault), x[compare.TraitZone], x[compare.TraitPool], x[compare.TraitSubnet], x[compare.TraitRuntime])...)
+			zone, pool := x[compare.TraitZone], x[compare.TraitPool]
+			row = append(row, screen.Cells(string(r.Fault), zone, pool, x[compare.TraitSubnet], x[compare.TraitRuntime])...)
 		}
 		cells = append(cells, row)
 	}
@@ -135,8 +137,8 @@ func WriteNodes(t *screen.Text, all cluster.Comparison, now time.Time, wide bool
 	writeFindings(t, all.Result, func(f compare.Finding) bool { return f.About == compare.AboutNode })
 }
 
-// colorOf returns the fault in whose color the state of a node is.
-func colorOf(r NodeRow) report.Fault {
+// ColorOf returns the fault in whose color the state of a node is.
+func ColorOf(r NodeRow) report.Fault {
 	switch r.State {
 	case nodeOK:
 		return report.FaultNone
@@ -146,7 +148,7 @@ func colorOf(r NodeRow) report.Fault {
 	return report.FaultNode
 }
 
-// hostsOf says how many hosts fail.
+// hostsOf returns how many hosts fail, in words.
 func hostsOf(r NodeRow) string {
 	switch {
 	case r.Hosts == 0:
@@ -162,10 +164,10 @@ func ago(at, now time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return report.Roughly(max(0, now.Sub(at))) + " ago"
+	return readable.Roughly(max(0, now.Sub(at))) + " ago"
 }
 
-// writeFindings adds the findings that a filter keeps, in the words of the comparison.
+// writeFindings adds the findings that a filter keeps, in the text of the comparison.
 func writeFindings(t *screen.Text, r compare.Result, keep func(compare.Finding) bool) {
 	for _, f := range r.Findings {
 		if keep(f) {
@@ -186,7 +188,7 @@ func WriteFinding(t *screen.Text, f compare.Finding) {
 			t.Head(f.Fault, line, since(f))
 		case i == 1 || len(line) < labelWidth || !strings.HasPrefix(line, "  "):
 			t.Indented("  ", "  ", line)
-		case report.IsCommand(strings.TrimSpace(line[labelWidth:])):
+		case readable.IsCommand(strings.TrimSpace(line[labelWidth:])):
 			t.Line("%s", line)
 		default:
 			t.Indented(line[:labelWidth], strings.Repeat(" ", labelWidth), line[labelWidth:])
@@ -198,7 +200,7 @@ func since(f compare.Finding) string {
 	if f.Since.IsZero() {
 		return ""
 	}
-	return "since " + report.Time(f.Since)
+	return "since " + readable.Time(f.Since)
 }
 
 // WriteSummary adds the summary of a node's report as its agent wrote it, in color.

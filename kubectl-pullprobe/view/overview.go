@@ -1,5 +1,5 @@
 // Package view turns what was read into text for people. It is pure: the same data always give
-// the same text. The words of verdicts are those of the reports.
+// the same text. The texts of verdicts are those of the reports.
 package view
 
 import (
@@ -9,7 +9,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/waiting"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Overview is the pods that wait for an image.
@@ -26,15 +26,11 @@ const unheard = "Not checked by pullprobe; from the kubelet's message alone:"
 // Write adds the groups of pods, by who must act, the most severe fault first.
 func (o Overview) Write(t *screen.Text) {
 	groups := waiting.Groups(o.Cases)
-	t.Para(o.headline(groups))
+	t.Para(o.Headline())
 	heading := ""
 	for _, g := range groups {
 		t.Blank()
-		h := g.Verdict.Fault.Heading()
-		if g.Unheard {
-			h = unheard
-		}
-		if h != heading {
+		if h := HeadingOf(g); h != heading {
 			heading = h
 			t.Line("%s", t.Bold(heading))
 		}
@@ -42,7 +38,17 @@ func (o Overview) Write(t *screen.Text) {
 	}
 }
 
-func (o Overview) headline(groups []waiting.Group) string {
+// HeadingOf returns the line above the groups of one who must act.
+func HeadingOf(g waiting.Group) string {
+	if g.Unheard {
+		return unheard
+	}
+	return g.Verdict.Heading()
+}
+
+// Headline returns how many pods wait, in one sentence.
+func (o Overview) Headline() string {
+	groups := waiting.Groups(o.Cases)
 	where := "in namespace " + o.Namespace
 	if o.Namespace == "" {
 		where = "in all namespaces"
@@ -65,17 +71,17 @@ func (o Overview) headline(groups []waiting.Group) string {
 // writeGroup adds one group: what is wrong, where, and what fixes it.
 func (o Overview) writeGroup(t *screen.Text, g waiting.Group) {
 	v := g.Verdict
-	t.Head(v.Fault, v.Head(), o.extent(g))
+	t.Head(v.Fault, v.Title(), o.Extent(g))
 	t.Field("pods", podsOf(g, o.Namespace))
-	t.Field("nodes", report.Abbreviate(g.Nodes()))
+	t.Field("nodes", readable.Abbreviate(g.Nodes()))
 	t.Field("image", images(g))
-	t.Field("why", why(g))
+	t.Field("why", Why(g))
 	t.Lines("fix", v.Fix)
 	writeLikewise(t, g)
 }
 
-// extent returns how many pods wait on how many nodes, and since when.
-func (o Overview) extent(g waiting.Group) string {
+// Extent returns how many pods wait on how many nodes, and since when.
+func (o Overview) Extent(g waiting.Group) string {
 	out := screen.Plural(g.Pods(), "pod")
 	nodes := len(g.Nodes())
 	switch {
@@ -85,7 +91,7 @@ func (o Overview) extent(g waiting.Group) string {
 	default:
 		out += " on " + screen.Plural(nodes, "node")
 	}
-	return out + ", " + report.Roughly(max(0, o.Now.Sub(g.Since())))
+	return out + ", " + readable.Roughly(max(0, o.Now.Sub(g.Since())))
 }
 
 // maxOwners is how many owners of a group are named.
@@ -122,11 +128,11 @@ func podsOf(g waiting.Group, namespace string) string {
 
 // images names the images of a group.
 func images(g waiting.Group) string {
-	return report.Abbreviate(g.Images())
+	return readable.Abbreviate(g.Images())
 }
 
-// why returns what is wrong.
-func why(g waiting.Group) string {
+// Why returns what is wrong.
+func Why(g waiting.Group) string {
 	if g.Verdict.Summary != "" {
 		return g.Verdict.Summary
 	}
@@ -140,14 +146,14 @@ func writeLikewise(t *screen.Text, g waiting.Group) {
 		names = append(names, c.Pod)
 	}
 	if len(names) > 0 {
-		t.Field("likewise", report.Abbreviate(names)+" (kubectl pullprobe POD shows the command of each)")
+		t.Field("likewise", readable.Abbreviate(names)+" (kubectl pullprobe POD shows the command of each)")
 	}
 }
 
 // WritePods adds one line for each container that waits.
 func (o Overview) WritePods(t *screen.Text, wide bool) {
 	if len(o.Cases) == 0 {
-		t.Para(o.headline(nil))
+		t.Para(o.Headline())
 		return
 	}
 	header := []string{"POD", "CAUSE", "NODE", "SINCE", "WHO ACTS"}
@@ -166,7 +172,7 @@ func (o Overview) WritePods(t *screen.Text, wide bool) {
 
 func (o Overview) podRow(t *screen.Text, c waiting.Case, wide bool) []screen.Cell {
 	v := c.Verdict
-	row := screen.Cells(c.Pod, string(v.Cause), c.Node, report.Roughly(max(0, o.Now.Sub(c.Since))), string(v.Fault))
+	row := screen.Cells(c.Pod, string(v.Cause), c.Node, readable.Roughly(max(0, o.Now.Sub(c.Since))), string(v.Fault))
 	row[1].Paint = func(s string) string { return t.Fault(v.Fault, s) }
 	if wide {
 		row = append(row, screen.Cells(sure(c), c.Container, c.Image)...)

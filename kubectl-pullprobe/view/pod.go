@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/pullprobe/pullprobe/kubectl-pullprobe/screen"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // State is what a pod does that does not wait for an image.
@@ -48,12 +48,12 @@ func withMessage(text, reason, message string) string {
 		text += " (" + reason + ")"
 	}
 	if message != "" {
-		text += ": " + report.Clean(message, 300)
+		text += ": " + readable.Clean(message, 300)
 	}
 	return text
 }
 
-// unscheduled says why a pod has no node, in the scheduler's words.
+// unscheduled returns why a pod has no node, as the scheduler reports it.
 func unscheduled(p *corev1.Pod) string {
 	text := "has no node yet"
 	for _, c := range p.Status.Conditions {
@@ -78,12 +78,15 @@ func running(p *corev1.Pod) string {
 	if len(p.Status.ContainerStatuses) == 0 {
 		return "has not been started by its kubelet yet"
 	}
-	return fmt.Sprintf("runs, and %d of %s %s not ready", all-ready, screen.Plural(all, "container"), isAre(all-ready))
+	return fmt.Sprintf("runs, and %d of %s %s not ready", all-ready, screen.Plural(all, "container"), verb(all-ready, "are", "is"))
 }
 
-func isAre(n int) string {
-	if n == 1 {
-		return "is"
+// Ready reports whether all containers of a pod are ready.
+func Ready(p *corev1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
 	}
-	return "are"
+	return false
 }

@@ -143,12 +143,18 @@ func stateOf(s Sight) string {
 }
 
 func tally(h compare.Tally) string {
-	text := h.Host + ": " + screen.Plural(h.Through, "node") + " get through, " + strconv.Itoa(h.Failing) + " do not"
-	if h.Through == 1 {
-		text = strings.Replace(text, "get through", "gets through", 1)
-	}
+	text := h.Host + ": " + screen.Plural(h.Through, "node") + " " + verb(h.Through, "get", "gets") + " through, " +
+		strconv.Itoa(h.Failing) + " " + verb(h.Failing, "do", "does") + " not"
 	if h.Other > 0 {
 		text += "; of " + strconv.Itoa(h.Other) + " the check does not count"
 	}
 	return text + "."
+}
+
+// verb returns the form of a verb for so many.
+func verb(n int, many, one string) string {
+	if n == 1 {
+		return one
+	}
+	return many
 }

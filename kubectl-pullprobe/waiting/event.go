@@ -13,10 +13,13 @@ import (
 type Event struct {
 	Verdict report.Verdict
 	At      time.Time // when the verdict was reached
+	Version string    // of the object: it changes at each write
 }
 
-// eventHead matches the beginning of an agent's Event: who must act, why, and how sure.
-var eventHead = regexp.MustCompile(`^([a-z-]+) / ([A-Za-z]+) \((confirmed|likely|undetermined)\): `)
+// eventHead matches the beginning of an agent's Event: who must act, why, and how sure. Where
+// nothing is known, it is "undetermined" alone.
+var eventHead = regexp.MustCompile(`^([a-z-]+)` +
+	`(?: / ([A-Za-z]+) \((confirmed|seen|likely|undetermined|who must act is open)(?:; [a-z ]+)?\))?: `)
 
 // eventPart matches the labels of the parts below it. No text of an agent's has one inside a line.
 var eventPart = regexp.MustCompile(`(?m)^(Who acts|Fix|To confirm|Checked)\b:? ?`)
@@ -27,8 +30,21 @@ func ParseEvent(message string) (e Event, ok bool) {
 	if head == nil {
 		return Event{}, false
 	}
-	part := func(i int) string { return message[head[2*i]:head[2*i+1]] }
+	part := func(i int) string {
+		if head[2*i] < 0 {
+			return ""
+		}
+		return message[head[2*i]:head[2*i+1]]
+	}
 	v := report.Verdict{Fault: report.Fault(part(1)), Cause: report.Cause(part(2)), Confidence: report.Confidence(part(3))}
+	switch {
+	case v.Cause == "" && v.Fault == report.FaultUndetermined:
+		v.Cause = report.Undetermined
+	case v.Confidence == "seen":
+		v.Confidence = report.Confirmed
+	case v.Confidence == "who must act is open":
+		v.Confidence = report.ConfidenceUndetermined
+	}
 	known := []report.Fault{report.FaultNode, report.FaultRegistry, report.FaultConfig, report.FaultUndetermined, report.FaultNone}
 	if !slices.Contains(known, v.Fault) || !v.Cause.Known() {
 		return Event{}, false

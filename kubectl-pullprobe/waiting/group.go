@@ -90,7 +90,9 @@ func (c Case) scope() string {
 // aboutHost are causes of a host, beside those of reaching it; aboutNode are those of a node,
 // beside those of its disk.
 var (
-	aboutHost = []report.Cause{report.RateLimited, report.RegistryUnavailable, report.TokenServiceFailed, report.MirrorFaulty, report.BlobHostUnreachable}
+	aboutHost = []report.Cause{
+		report.RateLimited, report.RegistryUnavailable, report.TokenServiceFailed, report.MirrorFaulty, report.BlobHostUnreachable,
+	}
 	aboutNode = []report.Cause{
 		report.RuntimeUnavailable, report.RuntimeConfigStale, report.RuntimeConfigInvalid, report.SandboxImageUnavailable,
 		report.PullQueueLimited,

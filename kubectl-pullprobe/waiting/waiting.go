@@ -156,7 +156,7 @@ func (c *Case) join(rep *report.NodeReport) {
 			ofOwner = append(ofOwner, d)
 		}
 	}
-	if len(ofOwner) == 1 { // of several, nobody knows which
+	if len(ofOwner) == 1 { // of several, it is not known which
 		c.take(ofOwner[0], FromOwner)
 	}
 }
@@ -204,7 +204,10 @@ func (c *Case) sharesOwner(d *report.Diagnosis) bool {
 
 // fromMessage explains the kubelet's message. Alone it proves little.
 func (c *Case) fromMessage() {
-	c.Source, c.Verdict = FromMessage, report.Verdict{Fault: report.FaultUndetermined, Cause: report.Undetermined, Confidence: report.ConfidenceUndetermined}
+	c.Source = FromMessage
+	c.Verdict = report.Verdict{
+		Fault: report.FaultUndetermined, Cause: report.Undetermined, Confidence: report.ConfidenceUndetermined,
+	}
 	if c.Message == "" {
 		return
 	}

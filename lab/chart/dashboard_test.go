@@ -50,7 +50,8 @@ type answer struct {
 }
 
 // TestDashboard checks, while pods are stuck for the reasons of the demo, that Prometheus
-// answers every query of the dashboard, and what some of the answers are.
+// answers every query of the dashboard, and what some of the answers are; and that these
+// faults fire the alerts that they must, and no other.
 func TestDashboard(t *testing.T) {
 	l := openLab(t)
 	l.loadAgent()
@@ -86,6 +87,7 @@ func TestDashboard(t *testing.T) {
 		}
 	}
 	l.checkVariables(d)
+	l.checkAlerts()
 
 	l.kubectl("", "delete", "namespace", "shop")
 	l.kubectl("", "delete", "clusterrolebinding", "pullprobe-metrics-reader")
@@ -105,8 +107,12 @@ func (l onLab) scrapeAsDocumented() {
 	l.write(filepath.Join(dir, "token"), l.kubectl("", "-n", "shop", "create", "token", "prometheus"))
 	const pods = `go-template={{range .items}}  - {targets: ["{{.status.podIP}}:9781"], labels: {node: {{.spec.nodeName}}}}
 {{end}}`
+	// No fault of the test lasts as long as an alert waits.
+	rules := string(value(os.ReadFile("../../docs/alerts.yaml"))(l.T))
+	l.write(filepath.Join(dir, "alerts.yaml"), alertWaits.ReplaceAllString(rules, "for: 1s"))
 	l.write(filepath.Join(dir, "prometheus.yml"), `
-global: {scrape_interval: 1s}
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [alerts.yaml]
 scrape_configs:
 - job_name: pullprobe
   scheme: https
@@ -294,4 +300,48 @@ func (l onLab) checkVariables(d grafana) {
 			l.Errorf("the variable %s has no %q: %q", v.Name, want, values.Data)
 		}
 	}
+}
+
+var alertWaits = regexp.MustCompile(`for: \d+m`)
+
+// checkAlerts checks which alerts fire for the faults of the demo.
+func (l onLab) checkAlerts() {
+	l.Helper()
+	want := []string{
+		"PullprobeAuthenticationFails undetermined auth.lab",
+		"PullprobePullsFail undetermined auth.lab",
+		"PullprobePullsFail undetermined badca.lab",
+		"PullprobePullsFail undetermined ratelimit.lab",
+		"PullprobePullsFail undetermined registry.lab",
+		"PullprobePullsFail undetermined registy.lab",
+		"PullprobePullsFail undetermined slow.lab",
+		"PullprobeQuotaLow registry ratelimit.lab",
+		"PullprobeRegistryUnreachable cluster-config registy.lab",
+		"PullprobeRegistryUnreachable node-infrastructure badca.lab",
+		"PullprobeRegistryUnreachable node-infrastructure registry.lab",
+	}
+	var got []string
+	defer func() { l.Logf("alerts:\n%s", strings.Join(got, "\n")) }()
+	l.within(2*time.Minute, "the alerts "+strings.Join(want, ", "), func() bool {
+		var alerts struct {
+			Data struct {
+				Alerts []struct {
+					State  string
+					Labels map[string]string
+				}
+			}
+		}
+		if !l.get("/api/v1/alerts", &alerts) {
+			return false
+		}
+		got = nil
+		for _, a := range alerts.Data.Alerts {
+			if a.State == "firing" {
+				names := []string{a.Labels["alertname"], a.Labels["fault"], a.Labels["registry"], a.Labels["node"]}
+				got = append(got, strings.Join(slices.DeleteFunc(names, func(n string) bool { return n == "" }), " "))
+			}
+		}
+		slices.Sort(got)
+		return slices.Equal(got, want)
+	})
 }

@@ -138,7 +138,7 @@ func (l onLab) reports() map[string]string {
 func (l onLab) waitReports() map[string]string {
 	l.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		if r := l.reports(); len(r) == len(lab.NodeNames()) {
+		if r := l.reports(); len(r) == len(l.NodeNames()) {
 			return r
 		} else if time.Now().After(deadline) {
 			l.Fatalf("reports: %v", r)
@@ -234,7 +234,7 @@ var enabled = map[string]any{"enabled": true}
 func (l onLab) scrape() {
 	l.Helper()
 	token := l.kubectl("", "-n", "pullprobe", "get", "secret", "pullprobe-scraper", "-o", "go-template={{.data.token | base64decode}}")
-	ip := l.kubectl("", "get", "node", lab.NodeNames()[0], "-o", `jsonpath={.status.addresses[?(@.type=="InternalIP")].address}`)
+	ip := l.kubectl("", "get", "node", l.NodeNames()[0], "-o", `jsonpath={.status.addresses[?(@.type=="InternalIP")].address}`)
 	get := func(token string) (string, error) {
 		cmd := exec.CommandContext(l.Context(), "curl", "-sSk", "--max-time", "10", "-w", "%{http_code}",
 			"-H", "Authorization: Bearer "+token, "https://"+ip+":9781/metrics")

@@ -156,7 +156,7 @@ func (l onLab) scrapedBy(scraper string) {
 			}
 		}
 		slices.Sort(up)
-		return slices.Equal(up, lab.NodeNames())
+		return slices.Equal(up, l.NodeNames())
 	})
 	var groups struct {
 		Data struct {
@@ -187,7 +187,7 @@ func (l onLab) scrapedBy(scraper string) {
 	}
 	l.eventually("the metrics of both", func() bool {
 		return l.get("/api/v1/query?query="+url.QueryEscape("count(pullprobe_build_info)"), &count) &&
-			len(count.Data.Result) == 1 && count.Data.Result[0].Value[1] == fmt.Sprint(len(lab.NodeNames()))
+			len(count.Data.Result) == 1 && count.Data.Result[0].Value[1] == fmt.Sprint(len(l.NodeNames()))
 	})
 }
 

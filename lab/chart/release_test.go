@@ -132,7 +132,7 @@ func (l onLab) pushRelease(ref string) {
 // removeImages removes the agent's images from the nodes, so that they are pulled again.
 func (l onLab) removeImages() {
 	l.Helper()
-	for _, node := range lab.NodeNames() {
+	for _, node := range l.NodeNames() {
 		for _, image := range value(l.Images(l.Context(), node))(l.T) {
 			if strings.Contains(strings.Join(append(image.RepoTags, image.RepoDigests...), " "), "pullprobe/pullprobe") {
 				if err := l.RemoveImage(l.Context(), node, image.Id); err != nil {

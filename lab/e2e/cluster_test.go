@@ -126,6 +126,9 @@ func (c *cluster) useNode(t *testing.T, node string) {
 type nodeReport struct {
 	Schema    string      `json:"schema"`
 	Node      string      `json:"node"`
+	Time      time.Time   `json:"time"`
+	Runtime   check       `json:"runtime"`
+	Disk      check       `json:"disk"`
 	Stuck     int         `json:"stuck"`
 	Checks    []check     `json:"checks"`
 	Diagnoses []diagnosis `json:"diagnoses"`
@@ -323,6 +326,15 @@ func skipWithoutSecrets(t testing.TB) {
 	t.Helper()
 	if !*secrets {
 		t.Skip("the agents may not read secrets: TestWithoutSecrets tests that")
+	}
+}
+
+// needsKubernetes skips a test of what Kubernetes has since a minor version. The reason is
+// in docs/compatibility.md.
+func (c *cluster) needsKubernetes(t testing.TB, first, what string) {
+	t.Helper()
+	if !c.Dir().Versions().KubernetesSince(first) {
+		t.Skipf("Kubernetes %s is the first with %s", first, what)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -27,12 +28,21 @@ type fleetResult struct {
 }
 
 type fleetFinding struct {
-	About   string     `json:"about"`
-	Name    string     `json:"name"`
-	Fault   string     `json:"fault"`
-	Cause   string     `json:"cause"`
-	Failing fleetNames `json:"failing"`
-	Through fleetNames `json:"through"`
+	Rule       string     `json:"rule"`
+	About      string     `json:"about"`
+	Name       string     `json:"name"`
+	Fault      string     `json:"fault"`
+	Cause      string     `json:"cause"`
+	Confidence string     `json:"confidence"`
+	Summary    string     `json:"summary"`
+	Also       fleetNames `json:"also"`
+	Failing    fleetNames `json:"failing"`
+	Through    fleetNames `json:"through"`
+	SetsApart  []struct {
+		Trait string `json:"trait"`
+		Value string `json:"value"`
+	} `json:"setsApart"`
+	Rivals []string `json:"rivals"`
 }
 
 type fleetNames struct {
@@ -146,26 +156,77 @@ func TestFleetSurvives(t *testing.T) {
 func TestUnscheduledPods(t *testing.T) {
 	skipWithoutFleet(t)
 	ns := suite.namespace(t)
-	for name, spec := range map[string]string{
-		"selector": `"nodeSelector":{"no":"such"},"containers":[{"name":"c","image":"registry.lab/app:1"}]`,
-		"cpu":      `"containers":[{"name":"c","image":"registry.lab/app:1","resources":{"requests":{"cpu":"1000"}}}]`,
-		"volume": `"containers":[{"name":"c","image":"registry.lab/app:1"}],
-			"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"absent"}}]`,
-	} {
-		pod := `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"` + name + `","namespace":"` + ns + `"},"spec":{` + spec + `}}`
-		if _, err := suite.Kubectl(t.Context(), strings.NewReader(pod), "create", "-f", "-"); err != nil {
-			t.Fatal(err)
-		}
+	suite.kubectlApply(t, `{"apiVersion":"v1","kind":"PersistentVolumeClaim","metadata":{"name":"unbound","namespace":"`+ns+`"},
+		"spec":{"accessModes":["ReadWriteOnce"],"resources":{"requests":{"storage":"1Gi"}}}}`)
+	port := []corev1.ContainerPort{{ContainerPort: 18080, HostPort: 18080, Protocol: corev1.ProtocolTCP}}
+	for _, node := range suite.NodeNames() { // they have the port that another pod wants
+		suite.pod(t, podOptions{
+			Node: node, Namespace: ns, Name: "port-of-" + node, Image: "registry.lab/app:1",
+			Edit: func(p *corev1.Pod) { p.Spec.Containers[0].Ports = port },
+		})
 	}
-	for name, want := range map[string]string{
-		"selector": "2 of 2 nodes: not matched by the pod's nodeSelector or node affinity",
-		"cpu":      "2 of 2 nodes: too little free cpu for the pod's request",
-		"volume":   `persistentvolumeclaim "absent" not found`,
+	for _, tt := range []struct {
+		name, want string
+		spec       func(*corev1.PodSpec)
+		before     func()
+	}{
+		{"selector", "2 of 2 nodes: not matched by the pod's nodeSelector or node affinity", func(s *corev1.PodSpec) {
+			s.NodeSelector = map[string]string{"no": "such"}
+		}, nil},
+		{"affinity", "2 of 2 nodes: not matched by the pod's nodeSelector or node affinity", func(s *corev1.PodSpec) {
+			zone := corev1.NodeSelectorRequirement{Key: "topology.kubernetes.io/zone", Operator: corev1.NodeSelectorOpIn, Values: []string{"zone-9"}}
+			s.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{
+					NodeSelectorTerms: []corev1.NodeSelectorTerm{{MatchExpressions: []corev1.NodeSelectorRequirement{zone}}},
+				},
+			}}
+		}, nil},
+		{"cpu", "2 of 2 nodes: too little free cpu for the pod's request", func(s *corev1.PodSpec) {
+			s.Containers[0].Resources.Requests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1000")}
+		}, nil},
+		{"no-claim", `persistentvolumeclaim "absent" not found`, func(s *corev1.PodSpec) { s.Volumes = claimed("absent") }, nil},
+		{"unbound-claim", "2 nodes: a PersistentVolumeClaim of the pod is not bound", func(s *corev1.PodSpec) { s.Volumes = claimed("unbound") }, nil},
+		{"port", "2 of 2 nodes: the pod's host port is in use", func(s *corev1.PodSpec) {
+			s.HostNetwork = true
+			s.Containers[0].Ports = port
+		}, nil},
+		// The last, because the others would not tolerate it either.
+		{"taint", "2 of 2 nodes: a taint that the pod does not tolerate", func(*corev1.PodSpec) {}, func() {
+			for _, node := range suite.NodeNames() {
+				t.Cleanup(func() {
+					if _, err := suite.Kubectl(context.Background(), nil, "taint", "node", node, "lab/reserved-"); err != nil {
+						t.Error(err)
+					}
+				})
+				suite.kubectl(t, "taint", "node", node, "lab/reserved=yes:NoSchedule")
+			}
+		}},
 	} {
-		suite.kubectl(t, "-n", ns, "wait", "pod/"+name, "--for=condition=PodScheduled=false", "--timeout=30s")
+		if tt.before != nil {
+			tt.before()
+		}
+		suite.pod(t, podOptions{Namespace: ns, Name: tt.name, Image: "registry.lab/app:1", Edit: func(p *corev1.Pod) {
+			p.Spec.HostNetwork, p.Spec.Tolerations = false, nil
+			tt.spec(&p.Spec)
+		}})
+		suite.kubectl(t, "-n", ns, "wait", "pod/"+tt.name, "--for=condition=PodScheduled=false", "--timeout=30s")
 		asked := time.Now()
-		suite.kubectl(t, "-n", ns, "annotate", "pod", name, "probe=now")
-		suite.waitEvent(t, ns, name, "Unscheduled", 5*time.Second, func(e corev1.Event) bool { return strings.Contains(e.Message, want) })
-		t.Logf("%s: after %v", name, time.Since(asked).Round(10*time.Millisecond))
+		suite.kubectl(t, "-n", ns, "annotate", "pod", tt.name, "probe=now")
+		e := suite.waitEvent(t, ns, tt.name, "Unscheduled", 5*time.Second, func(e corev1.Event) bool { return strings.Contains(e.Message, tt.want) })
+		t.Logf("%s: after %v: %s", tt.name, time.Since(asked).Round(10*time.Millisecond), e.Message)
+	}
+}
+
+// claimed returns the volume of a claim.
+func claimed(name string) []corev1.Volume {
+	return []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{
+		PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: name},
+	}}}
+}
+
+func (c *cluster) kubectlApply(t testing.TB, object string) {
+	t.Helper()
+	if _, err := c.Kubectl(t.Context(), strings.NewReader(object), "apply", "-f", "-"); err != nil {
+		t.Fatal(err)
 	}
 }

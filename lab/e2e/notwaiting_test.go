@@ -115,7 +115,14 @@ func TestPodsThatDoNotWait(t *testing.T) {
 			p.Spec.InitContainers = []corev1.Container{{Name: "first", Image: "registry.lab/app:1"}}
 		}, func(p *corev1.Pod) bool {
 			return len(p.Status.InitContainerStatuses) > 0 && p.Status.InitContainerStatuses[0].State.Running != nil
-		}, "none Healthy likely", []string{"container app waits for init container first, which has been running since "}, ""},
+		}, "none NotAPullProblem confirmed", []string{"container app waits for init container first, which has been running since "},
+			"kubectl -n " + ns + " logs init -c first"},
+		{"init-then-fail", "auth.lab/app:1", func(p *corev1.Pod) {
+			p.Spec.InitContainers = []corev1.Container{{Name: "first", Image: "registry.lab/app:1"}}
+		}, func(p *corev1.Pod) bool {
+			return len(p.Status.InitContainerStatuses) > 0 && p.Status.InitContainerStatuses[0].State.Running != nil
+		}, "cluster-config CredentialsMissing likely",
+			[]string{"the next pull will fail: ", "; now container app waits for init container first, which has been running since "}, ""},
 		{"no-program", "registry.lab/app:1", func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/nope"} }, crashed,
 			"none NotAPullProblem confirmed", []string{"cannot be started: ", "/nope: no such file or directory"},
 			"kubectl -n " + ns + " describe pod no-program"},
@@ -150,7 +157,7 @@ func TestPodsThatDoNotWait(t *testing.T) {
 				t.Errorf("no %q in the fix: %s", tt.fix, d.Verdict.Fix)
 			}
 			for line := range strings.Lines(d.Verdict.Fix) {
-				if command, ok := strings.CutPrefix(strings.TrimSpace(line), "kubectl "); ok {
+				if command, ok := strings.CutPrefix(strings.TrimSpace(line), "kubectl "); ok && !strings.Contains(command, "<") { // a value to fill in
 					suite.kubectl(t, strings.Fields(command)...)
 				}
 			}

@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,13 +33,7 @@ func TestProviderTokens(t *testing.T) {
 	if !*providers {
 		t.Skip("the agents cannot run credential providers")
 	}
-	version, err := suite.api.Discovery().ServerVersion()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if minor, err := strconv.Atoi(strings.TrimRight(version.Minor, "+")); err != nil || minor < 36 {
-		t.Skipf("Kubernetes 1.%s has no constrained impersonation", version.Minor)
-	}
+	suite.needsKubernetes(t, "1.36", "constrained impersonation, by which agents request tokens")
 	rbac := filepath.Join(components, "credential-provider-tokens/rbac.yaml")
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

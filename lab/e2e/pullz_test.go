@@ -51,15 +51,20 @@ func TestPullz(t *testing.T) {
 	suite.kubectl(t, "taint", "node", nodeB, taint+":NoSchedule-")
 }
 
-// pullz returns the answer of the agent of a node; status 0: there is none.
+// pullz returns what /pullz of a node's agent answers.
 func (c *cluster) pullz(ctx context.Context, node string) (status int, text string) {
+	return c.health(ctx, node, "/pullz")
+}
+
+// health returns the answer of the agent of a node at its health port; status 0: there is none.
+func (c *cluster) health(ctx context.Context, node, path string) (status int, text string) {
 	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			return c.Dial(ctx, node, network, addr)
 		},
 	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9780/pullz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9780"+path, nil)
 	if err != nil {
 		return 0, err.Error()
 	}

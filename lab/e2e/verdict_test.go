@@ -40,15 +40,7 @@ func TestVerdicts(t *testing.T) {
 	suite.useNode(t, nodeA)
 	ns := suite.namespace(t)
 	healthy := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "healthy", Image: "registry.lab/app:1"})
-	for _, f := range faults {
-		secret := f.secret
-		if user, password, ok := strings.Cut(f.user, ":"); ok {
-			secret = "login-" + f.name
-			server, _, _ := strings.Cut(f.image, "/")
-			suite.loginSecret(t, ns, secret, server, user, password)
-		}
-		suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: f.name, Image: f.image, Secret: secret})
-	}
+	suite.createFaults(t, nodeA, ns)
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			d := suite.waitVerdict(t, nodeA, ns+"/"+f.name, f.want, 3*time.Minute)
@@ -95,6 +87,20 @@ func TestVerdicts(t *testing.T) {
 		t.Fatal(err)
 	}
 	suite.waitHealthy(t, nodeA)
+}
+
+// createFaults creates a pod for each of faults.
+func (c *cluster) createFaults(t testing.TB, node, ns string) {
+	t.Helper()
+	for _, f := range faults {
+		secret := f.secret
+		if user, password, ok := strings.Cut(f.user, ":"); ok {
+			secret = "login-" + f.name
+			server, _, _ := strings.Cut(f.image, "/")
+			c.loginSecret(t, ns, secret, server, user, password)
+		}
+		c.pod(t, podOptions{Node: node, Namespace: ns, Name: f.name, Image: f.image, Secret: secret})
+	}
 }
 
 func (c *cluster) waitHealthy(t testing.TB, node string) {

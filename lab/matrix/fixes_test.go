@@ -106,14 +106,14 @@ func (s *scene) applyHostsFile(sub *subject, v verdict, file string) []string {
 	case u != "" && old != nil:
 		text = strings.ReplaceAll(string(old), strings.Replace(u, "http", "https", 1), u)
 	case u != "":
-		text = fmt.Sprintf("server = %q\n", u)
+		text = fmt.Sprintf("server = %q\n[host.%[1]q]\n", u) // containerd before 1.7.32 requires the table
 	case sub.ca != nil && strings.Contains(v.Fix, "ca ="):
 		pem := filepath.Dir(file) + ".pem"
 		must(s.t, writeFiles(sub.machine.dir, map[string]string{pem: string(sub.ca)}))
 		if old != nil {
 			text = strings.ReplaceAll(string(old), "capabilities", fmt.Sprintf("ca = %q\n  capabilities", pem))
 		} else {
-			text = fmt.Sprintf("server = \"https://%s\"\nca = %q\n", domain, pem)
+			text = fmt.Sprintf("server = \"https://%s\"\n[host.\"https://%[1]s\"]\nca = %q\n", domain, pem)
 		}
 	default:
 		return nil // it names the file only

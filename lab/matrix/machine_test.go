@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/pullprobe/pullprobe/lab"
 )
 
 // machine is a containerd with its own files: /etc, /run, /var/lib, /tmp.
@@ -141,7 +143,7 @@ func (m *machine) start(t *testing.T) {
 			store,
 			{From: filepath.Join(m.dir, "etc"), To: "/etc"}, // last: mkfs.ext4 reads the host's /etc/mke2fs.conf
 		},
-		Args: []string{cmp.Or(m.spec.program, bin("containerd")), "--config", "/etc/containerd/config.toml"},
+		Args: []string{cmp.Or(m.spec.program, lab.DefaultDir().Containerd(*version)), "--config", "/etc/containerd/config.toml"},
 		IDs:  m.spec.ids,
 	}.command(context.Background(), m.spec.env...)
 	must(t, err)

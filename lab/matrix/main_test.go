@@ -16,6 +16,7 @@ import (
 
 var (
 	product = flag.String("pullprobe", "../../bin/pullprobe", "the binary under test")
+	version = flag.String("containerd", "", "minor version of containerd that the rows run beside, such as 1.7; the default is lab's")
 	record  = flag.String("record", "", "directory to write each row's checks to, for report's replay test")
 )
 

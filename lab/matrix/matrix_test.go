@@ -138,6 +138,14 @@ func TestMatrix(t *testing.T) {
 		for _, r := range rows() {
 			t.Run(r.name, func(t *testing.T) {
 				t.Parallel()
+				r, reasons, skip := r.beside(*version)
+				if skip {
+					defer count.add(r, t, false)
+					t.Skip(strings.Join(reasons, "; "))
+				}
+				if len(reasons) > 0 {
+					t.Log(strings.Join(reasons, "; "))
+				}
 				again := false
 				defer func() { count.add(r, t, again) }()
 				again = r.run(t, w, &count)

@@ -3,34 +3,26 @@
 package matrix
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"testing"
+	"strings"
+
+	"github.com/pullprobe/pullprobe/lab"
 )
 
-// oldContainerd returns the path of containerd 1.6, which Debian 12 has. The package is
-// downloaded once.
-func oldContainerd(t *testing.T) (string, error) {
-	t.Helper()
-	program := bin("containerd-1.6")
-	if _, err := os.Stat(program); err == nil {
-		return program, nil
+// oldContainerd is the version of containerd that sends other requests than later ones.
+// Debian 12 has it; the package is downloaded once.
+const oldContainerd = "1.6"
+
+// forContainerd returns a config.toml as the containerd of this run reads it. Rows are
+// written for format 3, which containerd 1.x does not read.
+func forContainerd(text string) string {
+	if !strings.HasPrefix(*version, "1.") || !strings.Contains(text, "version = 3\n") {
+		return text
 	}
-	dir := t.TempDir()
-	for _, command := range []string{"apt-get -qq download containerd=1.6.*", "dpkg -x containerd_*.deb ."} {
-		cmd := exec.Command("sh", "-c", command)
-		cmd.Dir = dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%s: %w: %s", command, err, out)
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "usr/bin/containerd"))
-	must(t, err)
-	must(t, os.WriteFile(program+".new", b, 0o755))
-	must(t, os.Rename(program+".new", program))
-	return program, nil
+	return strings.NewReplacer(
+		"version = 3\n", "version = 2\n",
+		`"io.containerd.cri.v1.images"`, `"io.containerd.grpc.v1.cri"`,
+		`"io.containerd.cri.v1.runtime"`, `"io.containerd.grpc.v1.cri"`,
+	).Replace(text)
 }
 
 // old returns the common machine with containerd 1.6. Without that program the row is
@@ -51,7 +43,7 @@ func (s *scene) newOldMachine(config string) *machine {
 func (s *scene) needOld() {
 	s.t.Helper()
 	if s.w.old == nil {
-		s.t.Skipf("needs containerd 1.6 as %s", bin("containerd-1.6"))
+		s.t.Skipf("needs containerd 1.6 as %s", lab.DefaultDir().Containerd(oldContainerd))
 	}
 }
 

@@ -181,14 +181,14 @@ func blobRows() []row {
 				h.setFault(func(next http.Handler) http.Handler { return lab.RedirectBlobs(next, cdn.String()) })
 				cdn.setFault(truncateLayers)
 				s.setPlaceholder("cdn", cdn.String())
-				return &subject{image: h.image(repository, tag), fix: func() { cdn.setFault(nil) }}
+				return &subject{image: h.image(repository, tag), args: patiently, fix: func() { cdn.setFault(nil) }}
 			},
 			runtime: fails(`EOF|reset`),
 			want:    want{"node-infrastructure", "ConnectionReset", "likely", []string{"pull"}, "{cdn}"},
 		},
 		{
 			name:    "layer-cut-off",
-			setup:   faultyBlobs(truncateLayers),
+			setup:   faultyBlobs(truncateLayers, patiently...),
 			runtime: fails(`EOF|reset`),
 			want:    want{"node-infrastructure", "ConnectionReset", "likely", []string{"pull"}, ""},
 		},

@@ -185,7 +185,7 @@ func mirrorRows() []row {
 				repository, tag := randomWord(), randomWord()
 				s.pushRandom(repository, tag, lab.Image{Size: 256 << 10})
 				mirror.setFault(truncateLayers)
-				return &subject{image: up.image(repository, tag), fix: func() { mirror.setFault(nil) }}
+				return &subject{image: up.image(repository, tag), args: patiently, fix: func() { mirror.setFault(nil) }}
 			},
 			runtime: fails(`EOF|reset`),
 			want:    want{"node-infrastructure", "MirrorFaulty", "likely", []string{"pull"}, ""},

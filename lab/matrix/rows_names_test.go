@@ -71,6 +71,12 @@ func suggestedNames() []row {
 		tag("typo-tag-letters", "prodcution", "production"),
 		repository("typo-repository-letters", "0WORD/paymnets-api", "0WORD/payments-api"),
 		repository("typo-repository-separator", "WORD/web_app", "WORD/web-app"),
+		typo("typo-repository-short", noRepository, notFound, func(s *scene, h *host) (string, string) {
+			tag := randomWord()
+			s.pushRandom("xap", tag, lab.Image{})
+			h.setFault(listsRepositories("other", "xap"))
+			return h.image("xp", tag), h.image("xap", tag)
+		}),
 		written("typo-repository-case", func(host, repository, tag, _ string) (string, string) {
 			return host + "/" + strings.ToUpper(repository) + ":" + tag, host + "/" + repository + ":" + tag
 		}),
@@ -92,6 +98,14 @@ func suggestedNames() []row {
 			return name + digest[:19], name + digest
 		}),
 	}
+}
+
+// listsRepositories answers a request for the catalog with these.
+func listsRepositories(paths ...string) func(http.Handler) http.Handler {
+	ofCatalog := func(r *http.Request) bool { return r.URL.Path == "/v2/_catalog" }
+	return replaceResponse(ofCatalog, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"repositories":["%s"]}`, strings.Join(paths, `","`))
+	})
 }
 
 // suggestedFromElsewhere returns the rows whose right name is not in the repository itself.
@@ -185,6 +199,12 @@ func namesNotSuggested() []row {
 			word := "0" + randomWord() + "/team-"
 			s.pushRandom(word+"a", "1", lab.Image{})
 			return &subject{image: h.image(word+"b", "1"), fix: push(s, word+"b", "1")}, word + "a"
+		}),
+		unsaid("no-typo-short-of-two", noRepository, notFound, func(s *scene, h *host) (*subject, string) {
+			tag := randomWord()
+			s.pushRandom("xoz", tag, lab.Image{})
+			h.setFault(listsRepositories("xoz", "xaz"))
+			return &subject{image: h.image("xz", tag), fix: push(s, "xz", tag)}, "xoz"
 		}),
 		unsaid("no-typo-other-version", noTag, notFound, func(s *scene, h *host) (*subject, string) {
 			repository := randomWord()

@@ -98,8 +98,8 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	w.startRegistry(t)
 	w.common = w.newMachine(t, machineSpec{hosts: w.makePinnedNames(20)})
-	if program, err := oldContainerd(t); err == nil {
-		w.old = w.newMachine(t, machineSpec{program: program, config: oldConfig(oldConfigPath)})
+	if err := lab.UnpackDebianContainerd(t.Context(), lab.DefaultDir()); err == nil {
+		w.old = w.newMachine(t, machineSpec{program: lab.DefaultDir().Containerd(oldContainerd), config: oldConfig(oldConfigPath)})
 	} else {
 		t.Log("rows beside containerd 1.6 are skipped: ", err)
 	}

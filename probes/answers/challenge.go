@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/pullprobe/pullprobe/probes/httpclient"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Challenge is what a registry requires in WWW-Authenticate.
@@ -54,7 +54,7 @@ func WantsTokenOnly(h http.Header) bool {
 // ServiceHost returns the host of the token service, for people.
 func (c Challenge) ServiceHost() string {
 	if u, err := url.Parse(c.Realm); err == nil && httpclient.IsHostName(u.Host) {
-		return report.Clean(u.Host, 80)
+		return readable.Clean(u.Host, 80)
 	}
 	return "the token service"
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // FuzzHeaders gives an answer's headers to everything that reads one.
@@ -27,11 +27,11 @@ func FuzzHeaders(f *testing.F) {
 				t.Errorf("a blob of %d bytes", n)
 			}
 		}
-		if message, quota := RateLimit(&httpclient.Reply{Header: h}); report.Clean(message, evidence.MaxValue) != message {
+		if message, quota := RateLimit(&httpclient.Reply{Header: h}); readable.Clean(message, evidence.MaxValue) != message {
 			t.Errorf("message %q, quota %v", message, quota.Checked())
 		}
 		if ch, ok := ReadChallenge(h); ok {
-			if name := ch.ServiceHost(); name == "" || len(name) > 80 || report.Clean(name, 80) != name {
+			if name := ch.ServiceHost(); name == "" || len(name) > 80 || readable.Clean(name, 80) != name {
 				t.Errorf("service host %q", name)
 			}
 		}
@@ -44,7 +44,7 @@ func FuzzStoreCode(f *testing.F) {
 	f.Add([]byte(`<Error><Code>a</Code><Code>b`))
 	f.Add([]byte(`<!DOCTYPE a [<!ENTITY b "c">]><Error><Code>&b;</Code></Error>`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if code := StoreCode(body); len(code) > 40 || report.Clean(code, 40) != code {
+		if code := StoreCode(body); len(code) > 40 || readable.Clean(code, 40) != code {
 			t.Errorf("code %q", code)
 		}
 	})

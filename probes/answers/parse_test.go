@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 func TestReadChallenge(t *testing.T) {
@@ -56,11 +56,11 @@ func FuzzForeign(f *testing.F) {
 	f.Add(`Bearer realm=`, `{"errors":[{"code":7}]}`)
 	f.Fuzz(func(t *testing.T, header, body string) {
 		ReadChallenge(http.Header{"Www-Authenticate": {header}})
-		if code := ErrorCode([]byte(body)); len(code) > 40 || report.Clean(code, 40) != code {
+		if code := ErrorCode([]byte(body)); len(code) > 40 || readable.Clean(code, 40) != code {
 			t.Errorf("code %q", code)
 		}
 		Tags([]byte(body))
-		if code := StoreCode([]byte(body)); len(code) > 40 || report.Clean(code, 40) != code {
+		if code := StoreCode([]byte(body)); len(code) > 40 || readable.Clean(code, 40) != code {
 			t.Errorf("code %q", code)
 		}
 		MediaType(http.Header{"Content-Type": {header}})

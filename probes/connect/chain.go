@@ -42,7 +42,7 @@ func verifyChains(state tls.ConnectionState, roots *x509.CertPool, name string, 
 func (p *Prober) chainEvidence(e evidence.Facts, h runtimeconfig.Host, state tls.ConnectionState, chains [][]*x509.Certificate, err error) {
 	name, _ := h.Split()
 	leaf := state.PeerCertificates[0]
-	if isPublicRegistry(name) {
+	if report.IsPublicRegistry(name) {
 		e[report.KeyPublicRegistry] = report.True
 		e[report.KeySCT] = strconv.FormatBool(hasSCTs(state))
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -79,9 +80,9 @@ func (p *Prober) compareClocks(
 func (r ClockReading) Difference() string {
 	skew := r.Skew()
 	if skew < 0 {
-		return report.Duration(skew.Abs()) + " behind"
+		return readable.Duration(skew.Abs()) + " behind"
 	}
-	return report.Duration(skew) + " ahead of"
+	return readable.Duration(skew) + " ahead of"
 }
 
 // serverDate reads the clock of the server at the other end of c.

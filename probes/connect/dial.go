@@ -52,6 +52,10 @@ func (p *Prober) dial(ctx context.Context, h runtimeconfig.Host, addr netip.Addr
 		}
 		if f.Cause == report.NetworkUnreachable {
 			f.Facts = evidence.With(f.Facts, report.KeyLocalRoute, localRoute(addr))
+			if only := onlyFamily(addr.Addr(), sourceOf); only != "" && f.Facts[report.KeyLocalRoute] == "none" {
+				f.Facts[report.KeyOnlyFamily] = only
+				f.Message += ": this node has a default route for " + only + " only"
+			}
 		}
 		f.Apply(&check, "cannot connect to "+addr.String()+": ")
 		return check, nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -40,6 +41,32 @@ func TestOwnAddressAllowed(t *testing.T) {
 		m := Prober{Guard: guard.Guard{Own: []netip.Addr{netip.MustParseAddr("192.0.2.7")}}}
 		if got := m.LoopbackAllowed(tt.host); got != tt.want {
 			t.Errorf("%+v: %v", tt.host, got)
+		}
+	}
+}
+
+func TestOnlyFamily(t *testing.T) {
+	routes := func(families ...string) func(netip.Addr) netip.Addr {
+		return func(a netip.Addr) netip.Addr {
+			if a.Is4() && slices.Contains(families, "IPv4") || a.Is6() && slices.Contains(families, "IPv6") {
+				return a
+			}
+			return netip.Addr{}
+		}
+	}
+	for _, tt := range []struct {
+		addr, want string
+		routes     []string
+	}{
+		{"10.0.0.1", "IPv6", []string{"IPv6"}},
+		{"::ffff:10.0.0.1", "IPv6", []string{"IPv6"}},
+		{"fd00::1", "IPv4", []string{"IPv4"}},
+		{"fd00::1", "", []string{"IPv6"}},
+		{"10.0.0.1", "", []string{"IPv4", "IPv6"}},
+		{"10.0.0.1", "", nil}, // it has none: that is no matter of families
+	} {
+		if got := onlyFamily(netip.MustParseAddr(tt.addr), routes(tt.routes...)); got != tt.want {
+			t.Errorf("%s with routes for %v: %q, want %q", tt.addr, tt.routes, got, tt.want)
 		}
 	}
 }

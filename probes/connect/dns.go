@@ -17,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/guard"
 	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // maxAddresses bounds the addresses of a host that are dialled.
@@ -77,7 +78,7 @@ func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 			l.check.Evidence[report.KeySpecial] = class
 		}
 	}
-	if isPublicRegistry(name) {
+	if report.IsPublicRegistry(name) {
 		l.check.Evidence = evidence.With(l.check.Evidence, report.KeyPublicRegistry, report.True)
 	}
 	l.check.ID, l.check.Kind, l.check.Host = report.DNSID(hostName), report.KindDNS, hostName
@@ -87,7 +88,7 @@ func (p *Prober) lookUp(ctx context.Context, hostName, name string) lookup {
 	}
 	if len(p.Lookup.Others) > 0 {
 		// The runtime may get its answer there; the probes do not query them.
-		others := report.Clean(strings.Join(p.Lookup.Others, ", "), evidence.MaxValue)
+		others := readable.Clean(strings.Join(p.Lookup.Others, ", "), evidence.MaxValue)
 		l.check.Evidence = evidence.With(l.check.Evidence, report.KeyNsswitchOthers, others)
 	}
 	l.check.Duration = report.Millis(time.Since(start))
@@ -145,7 +146,7 @@ func (p *Prober) lookUpDNS(ctx context.Context, name string) lookup {
 	if _, ok := dns.IsDomainName(name); !ok || len(names) == 0 {
 		return lookup{check: report.Check{
 			Outcome: report.Fail, Cause: report.HostNotFound,
-			Summary: strconv.Quote(report.Clean(name, 80)) + " is not a valid DNS name",
+			Summary: strconv.Quote(readable.Clean(name, 80)) + " is not a valid DNS name",
 		}}
 	}
 
@@ -435,7 +436,7 @@ func (a answer) problem() string {
 	case a.finding == failed:
 		return "answered " + a.rcode
 	case a.deadline:
-		return "did not answer within " + report.Duration(a.took)
+		return "did not answer within " + readable.Duration(a.took)
 	}
 	return "cannot be queried (" + evidence.Errno(a.err) + ")"
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Failure is what a network error means.
@@ -85,7 +86,7 @@ var errnoFailures = map[syscall.Errno]struct {
 func Classify(err error, took time.Duration, late report.Cause) Failure {
 	if _, ok := errors.AsType[*unfinishedError](err); ok {
 		return Failure{
-			Message:    "not finished after " + report.Duration(took) + ": this diagnosis timed out",
+			Message:    "not finished after " + readable.Duration(took) + ": this diagnosis timed out",
 			Facts:      evidence.Facts{report.KeyDeadline: report.True, report.KeyUnfinished: report.True, report.KeyTimeoutMs: millis(took)},
 			Unfinished: true,
 		}
@@ -114,7 +115,7 @@ func Classify(err error, took time.Duration, late report.Cause) Failure {
 	if endedEarly(err) {
 		return Failure{
 			Cause:   late,
-			Message: "no answer within " + report.Duration(took),
+			Message: "no answer within " + readable.Duration(took),
 			Facts:   evidence.Facts{report.KeyDeadline: report.True, report.KeyTimeoutMs: millis(took)},
 		}
 	}
@@ -203,9 +204,9 @@ func ClassifyCertificate(err error) (Failure, bool) {
 	switch {
 	case isInvalid && invalid.Reason == x509.Expired:
 		if c := invalid.Cert; c != nil && now.Before(c.NotBefore) {
-			return Failure{Cause: report.CertificateNotYetValid, Message: "certificate becomes valid " + report.When(c.NotBefore, now)}, true
+			return Failure{Cause: report.CertificateNotYetValid, Message: "certificate becomes valid " + readable.When(c.NotBefore, now)}, true
 		} else if c != nil {
-			return Failure{Cause: report.CertificateExpired, Message: "certificate expired " + report.When(c.NotAfter, now)}, true
+			return Failure{Cause: report.CertificateExpired, Message: "certificate expired " + readable.When(c.NotAfter, now)}, true
 		}
 		return Failure{Cause: report.CertificateInvalid, Message: "certificate is outside its period of validity"}, true
 	case isName && name.Certificate != nil && len(name.Certificate.DNSNames)+len(name.Certificate.IPAddresses) == 0:
@@ -239,7 +240,7 @@ func alertText(err error) string {
 	if err == nil {
 		return "unknown"
 	}
-	return report.Clean(err.Error(), 60)
+	return readable.Clean(err.Error(), 60)
 }
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }

@@ -17,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/probetest"
 	"github.com/pullprobe/pullprobe/probes/view"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Resolvers that send invalid answers.
@@ -169,7 +170,7 @@ func FuzzProxy(f *testing.F) {
 		}
 		fault := (&ProxyError{status: 503, reason: says}).failure(0)
 		for k, v := range fault.Facts.Checked() {
-			if len(v) > evidence.MaxValue || report.Clean(v, evidence.MaxValue) != v {
+			if len(v) > evidence.MaxValue || readable.Clean(v, evidence.MaxValue) != v {
 				t.Errorf("%s=%q", k, v)
 			}
 		}

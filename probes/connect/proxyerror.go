@@ -10,6 +10,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // ProxyAnswer returns a proxy's refusal, with the reason that it reports.
@@ -21,7 +22,7 @@ func ProxyAnswer(status int, h http.Header) *ProxyError {
 // returns them.
 func WithProxyFor(facts evidence.Facts, host string) evidence.Facts {
 	if facts[report.KeyProxyStatus] != "" {
-		facts[report.KeyProxyFor] = report.Clean(host, 80)
+		facts[report.KeyProxyFor] = readable.Clean(host, 80)
 	}
 	return facts
 }

@@ -100,3 +100,19 @@ func localRoute(addr netip.AddrPort) string {
 	conn.Close()
 	return "exists"
 }
+
+// onlyFamily returns the one address family that this node has a default route for, IPv4 or
+// IPv6, if an address is of the other; else nothing. source returns the source address of
+// packets to an address; invalid: there is no route.
+func onlyFamily(addr netip.Addr, source func(netip.Addr) netip.Addr) string {
+	// Networks for documentation (RFC 5737, RFC 3849): only a default route leads there.
+	v4 := source(netip.AddrFrom4([4]byte{192, 0, 2, 1})).IsValid()
+	v6 := source(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1})).IsValid()
+	switch is4 := addr.Unmap().Is4(); {
+	case is4 && !v4 && v6:
+		return "IPv6"
+	case !is4 && v4 && !v6:
+		return "IPv4"
+	}
+	return ""
+}

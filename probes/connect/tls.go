@@ -13,6 +13,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -65,7 +66,7 @@ func handshakeFailure(ctx context.Context, err error, took time.Duration) Failur
 		f.Cause, f.Message = report.TLSHandshakeFailed, "the server closed the connection"
 	case f.Cause == report.Undetermined:
 		// Only the handshake was sent, so the text is crypto/tls's own.
-		f.Cause, f.Message = report.TLSHandshakeFailed, report.Clean(err.Error(), 120)
+		f.Cause, f.Message = report.TLSHandshakeFailed, readable.Clean(err.Error(), 120)
 	}
 	return f
 }
@@ -95,9 +96,9 @@ func (p *Prober) validSummary(check *report.Check, h runtimeconfig.Host, leaf *x
 	case h.SkipVerify:
 		return "TLS with " + h.Name() + " without verification, as the runtime does here"
 	case check.Evidence[report.KeyExpiresSoon] != "":
-		return fmt.Sprintf("certificate for %s expires in %s days, on %s", name, check.Evidence[report.KeyDaysLeft], report.Time(leaf.NotAfter))
+		return fmt.Sprintf("certificate for %s expires in %s days, on %s", name, check.Evidence[report.KeyDaysLeft], readable.Time(leaf.NotAfter))
 	}
-	return fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), report.Time(leaf.NotAfter))
+	return fmt.Sprintf("certificate for %s, from %s, valid until %s", name, issuerName(leaf), readable.Time(leaf.NotAfter))
 }
 
 // judge fills in the check in the order in which the runtime's own verification
@@ -165,7 +166,7 @@ func invalidSummary(f Failure, e evidence.Facts, h runtimeconfig.Host, leaf *x50
 	case f.Cause == report.CertificateNameMismatch:
 		return fmt.Sprintf("certificate is for %s, not for %s", cmp.Or(e[report.KeyNames], "no name at all"), name)
 	case e[report.KeyExpired] != "" && (f.Cause == report.CertificateExpired || f.Cause == report.CertificateNotYetValid):
-		return h.Name() + ": the authority " + strconv.Quote(report.Clean(e[report.KeyExpired], 120)) + " of its certificate has expired"
+		return h.Name() + ": the authority " + strconv.Quote(readable.Clean(e[report.KeyExpired], 120)) + " of its certificate has expired"
 	}
 	return h.Name() + ": " + f.Message
 }
@@ -206,7 +207,7 @@ func certNames(cert *x509.Certificate) string {
 		more = fmt.Sprintf(" and %d more", len(names)-6)
 		names = names[:6]
 	}
-	return report.Clean(strings.Join(names, ", "), 200) + more
+	return readable.Clean(strings.Join(names, ", "), 200) + more
 }
 
 func selfSigned(cert *x509.Certificate) bool {
@@ -216,7 +217,7 @@ func selfSigned(cert *x509.Certificate) bool {
 
 func issuerName(cert *x509.Certificate) string {
 	if cn := cert.Issuer.CommonName; cn != "" {
-		return strconv.Quote(report.Clean(cn, 80))
+		return strconv.Quote(readable.Clean(cn, 80))
 	}
-	return strconv.Quote(cmp.Or(report.Clean(cert.Issuer.String(), 80), "no name"))
+	return strconv.Quote(cmp.Or(readable.Clean(cert.Issuer.String(), 80), "no name"))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/host"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // FileSystem is the one to check.
@@ -57,7 +58,7 @@ func evictionFacts(v *host.Eviction, use *disk.UsageStat, e evidence.Facts) (rea
 		e[report.KeyEvictionBytes] = strconv.FormatUint(least, 10)
 		e[report.KeyBelowEviction] = strconv.FormatBool(use.Free < least)
 		if use.Free < least {
-			reached = fmt.Sprintf("below the kubelet's %s of %s: %s", signal, report.Bytes(least), consequence)
+			reached = fmt.Sprintf("below the kubelet's %s of %s: %s", signal, readable.Bytes(least), consequence)
 		}
 	}
 	least, signal = highest(v.Inodes, use.InodesTotal)
@@ -93,7 +94,7 @@ func Probe(d FileSystem) report.Check {
 	start := time.Now()
 	use, err := disk.Usage(cmp.Or(d.Path, d.Name))
 	if err == nil {
-		err = readable(cmp.Or(d.Path, d.Name))
+		err = tryRead(cmp.Or(d.Path, d.Name))
 	}
 	check.Duration = report.Millis(time.Since(start))
 	if err != nil {
@@ -128,7 +129,7 @@ func Probe(d FileSystem) report.Check {
 	fail := func(c report.Cause, summary string) {
 		check.Outcome, check.Cause, check.Summary = report.Fail, c, summary
 	}
-	of := fmt.Sprintf("%s of %s free", report.Bytes(free), report.Bytes(use.Total))
+	of := fmt.Sprintf("%s of %s free", readable.Bytes(free), readable.Bytes(use.Total))
 	switch {
 	case known && mount.has("shutdown"):
 		fail(report.DiskIOError, fmt.Sprintf("the file system of %s has shut down after errors (%s at %s)", d.Name, mount.fstype, mount.point))
@@ -140,13 +141,13 @@ func Probe(d FileSystem) report.Check {
 		// A rule of thumb: parts of the image may exist already.
 		check.Evidence = evidence.With(check.Evidence, report.KeyNeed, strconv.FormatUint(d.Need, 10))
 		check.Evidence[report.KeyEstimated] = report.True
-		fail(report.DiskFull, fmt.Sprintf("%s may be too full: %s, the image needs about %s", d.Name, of, report.Bytes(d.Need)))
+		fail(report.DiskFull, fmt.Sprintf("%s may be too full: %s, the image needs about %s", d.Name, of, readable.Bytes(d.Need)))
 	case use.InodesTotal > 0 && use.InodesFree < min(floorInodes, use.InodesTotal/20):
 		fail(report.InodesExhausted, fmt.Sprintf("%s has no inodes left: %d of %d free", d.Name, use.InodesFree, use.InodesTotal))
 	default:
 		check.Outcome = report.Pass
 		// As df shows it.
-		check.Summary = fmt.Sprintf("%s: %s of %s available", d.Name, report.Bytes(use.Free), report.Bytes(use.Total))
+		check.Summary = fmt.Sprintf("%s: %s of %s available", d.Name, readable.Bytes(use.Free), readable.Bytes(use.Total))
 		if pressure != "" {
 			check.Summary += "; " + pressure
 		}
@@ -169,9 +170,9 @@ func (m mount) has(option string) bool {
 	return slices.Contains(strings.Split(m.super, ","), option)
 }
 
-// readable reads a directory: statfs answers from memory when the disk is gone. It
+// tryRead reads a directory: statfs answers from memory when the disk is gone. It
 // returns an error only if that is an I/O error.
-func readable(dir string) error {
+func tryRead(dir string) error {
 	f, err := os.Open(dir)
 	if err == nil {
 		_, err = f.Readdirnames(1)

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/idna"
+
+	"github.com/pullprobe/pullprobe/report"
 )
 
 // Pattern is one entry of a list of hosts: a name, in which * matches any
@@ -117,8 +119,8 @@ func (p Pattern) matches(name, port string, addrs ...netip.Addr) bool {
 	}
 	name = plainName(name)
 	ok, _ := path.Match(p.name, name) // a parsed pattern gives no error
-	if !ok && name == "registry-1.docker.io" {
-		ok, _ = path.Match(p.name, "docker.io") // as images name it
+	if !ok && report.Serves(name, report.DockerHub) {
+		ok, _ = path.Match(p.name, report.DockerHub) // as images name it
 	}
 	return ok
 }

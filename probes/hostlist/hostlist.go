@@ -10,6 +10,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -43,7 +44,7 @@ func Check(configured runtimeconfig.RegistryConfig, files runtimeconfig.Files, r
 	if problem == nil {
 		e[report.KeyFileDigest] = digestOf(config)
 	}
-	check.Summary = report.Clean(check.Summary, 500) // it has names from the configuration
+	check.Summary = readable.Clean(check.Summary, 500) // it has names from the configuration
 	check.Evidence = e.Checked()
 	return check, hosts
 }
@@ -74,7 +75,7 @@ func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtime
 		// (containerd's dockerFetcher.Fetch).
 		h.BlobsOnly = !h.Serves(ref.Digest == "")
 		if h.Scheme != "https" && h.Scheme != "http" || h.Host == "" {
-			unusable = append(unusable, report.Clean(h.Scheme+"://"+h.Host, 80))
+			unusable = append(unusable, readable.Clean(h.Scheme+"://"+h.Host, 80))
 			continue
 		}
 		if h.BlobsOnly {
@@ -83,7 +84,7 @@ func usableHosts(config runtimeconfig.Hosts, ref reference.Ref) (hosts []runtime
 			order = append(order, h.Name())
 		}
 		if path := strings.Trim(h.Path, "/"); path != "v2" && path != "" && config.File != "" {
-			paths = append(paths, report.Clean(h.Name()+"/"+path, 120))
+			paths = append(paths, readable.Clean(h.Name()+"/"+path, 120))
 		}
 		if len(hosts) < maxHosts {
 			hosts = append(hosts, h)

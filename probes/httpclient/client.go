@@ -19,6 +19,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -149,7 +150,7 @@ func (c *Client) Blocked(hostport, scheme string) error {
 	if reason == "" {
 		return nil
 	}
-	return &connect.BlockedError{Reason: report.Clean(name, 80) + " is " + string(reason)}
+	return &connect.BlockedError{Reason: readable.Clean(name, 80) + " is " + string(reason)}
 }
 
 // dialContext connects to the transport's target: the host's checked address, the
@@ -186,6 +187,7 @@ type Request struct {
 	FirstByte bool        // of a successful answer, read one byte only
 	Question  bool        // the runtime does not send it: its answer is evidence
 	Anonymous bool        // without the login that hosts.toml adds, too
+	Plain     bool        // without any header that hosts.toml adds
 }
 
 // Reply is the answer to a request.
@@ -242,7 +244,8 @@ func (c *Client) send(ctx context.Context, r Request) (*Reply, error) {
 		if err != nil {
 			return nil, err
 		}
-		rep.Dropped = rep.Dropped || away && r.By.Sent() && !r.By.follows(target) || (away || target.Scheme != "https") && len(c.host.Header) > 0
+		rep.Dropped = rep.Dropped || away && r.By.Sent() && !r.By.follows(target) ||
+			(away || target.Scheme != "https") && len(c.host.Header) > 0 && !r.Plain
 		rep.Sent = time.Now()
 		resp, err := c.clientFor(req, target, rep.Hops).Do(req)
 		if err != nil {
@@ -286,7 +289,7 @@ func (c *Client) newRequest(ctx context.Context, r Request, target *url.URL, awa
 	if err != nil {
 		return nil, err
 	}
-	if secure && !away && target.Host == c.host.Host {
+	if secure && !away && target.Host == c.host.Host && !r.Plain {
 		for k, v := range c.host.Header {
 			if !r.Anonymous || !isLogin(k) {
 				req.Header[k] = append(req.Header[k], v...)

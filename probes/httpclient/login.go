@@ -10,7 +10,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/probes/connect"
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -111,7 +111,7 @@ func authorize(req *http.Request, r Request, target *url.URL, away bool) error {
 	case away && !r.By.follows(target):
 		return nil // nor is a header
 	case !away && r.By.to != target.Host:
-		return &connect.BlockedError{Reason: "credentials for another host are not sent to " + report.Clean(target.Host, 80)}
+		return &connect.BlockedError{Reason: "credentials for another host are not sent to " + readable.Clean(target.Host, 80)}
 	case r.form != nil:
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
 	default:

@@ -93,6 +93,16 @@ func withoutCatalog(h http.Handler) http.Handler {
 	})
 }
 
+// cutCatalog says that the list of repositories continues.
+func cutCatalog(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v2/_catalog" {
+			w.Header().Set("Link", `</v2/_catalog?last=web>; rel="next"`)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // missingName is a name that the registry does not have, and what must be found out.
 type missingName struct {
 	name, image string
@@ -108,7 +118,7 @@ type facts = map[string]string
 func missingNames(t *testing.T) []missingName {
 	const noTag, noRepository = report.TagNotFound, report.RepositoryNotFound
 	reg := probetest.NewRegistry(t)
-	for _, repository := range []string{"payments/api", "team-a/app", "team-b/app", "shop/web-app", "app1"} {
+	for _, repository := range []string{"payments/api", "team-a/app", "team-b/app", "shop/web-app", "app1", "web"} {
 		probetest.PushImage(t, reg, repository, probetest.ImageFor(t, "amd64"), "1", "v1.2.3", "1.2.4-alpine")
 	}
 	neighbors := func(paths ...string) func(*Manifest) {
@@ -150,6 +160,13 @@ func missingNames(t *testing.T) []missingName {
 		{"a separator", "shop/web_app:1", withoutCatalog(reg), nil, noRepository, facts{"suggestRepository": "shop/web-app"}, ""},
 		{"without its project", "api:1", reg, nil, noRepository, facts{"suggestRepository": "payments/api"}, ""},
 
+		{"a short name that the namespace runs", "wb:1", withoutCatalog(reg), neighbors("web"), noRepository,
+			facts{"suggestRepository": "web", "shortName": "true"}, ""},
+		{"a short name, by the whole catalog", "wbe:1", reg, nil, noRepository, facts{"suggestRepository": "web", "shortName": "true"}, ""},
+
+		{"a short name, by a part of the catalog", "wbe:1", cutCatalog(reg), nil, noRepository, facts{"suggestRepository": ""}, ""},
+		{"one of two short names", "wb:1", reg, neighbors("wob"), noRepository, facts{"suggestRepository": ""}, ""},
+		{"a short name without the tag", "wb:9", reg, neighbors("web"), noRepository, facts{"suggestRepository": "", "shortName": ""}, ""},
 		{"a private one", "paymnets/api:1", private(reg, "payments/api"), neighbors("payments/api"), noRepository,
 			facts{"suggestRepository": ""}, ""},
 		{"of another team", "team-c/app:1", withoutCatalog(reg), neighbors("team-a/app", "team-b/app"), noRepository,

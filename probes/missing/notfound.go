@@ -60,7 +60,7 @@ func (m Manifest) Explain(ctx context.Context, check report.Check) report.Check 
 	}
 	x.readRefusal()
 	if m.Last && (check.Cause == report.RepositoryNotFound || check.Cause == report.AccessDeniedOrMissing) {
-		x.facts[report.KeySuggestRepository] = x.suggestRepository(ctx)
+		x.suggestRepository(ctx)
 	}
 	x.facts[report.KeyLimited] = m.Budget.LimitOf(m.Host.Host)
 	check.Evidence = x.facts.Checked()
@@ -74,7 +74,14 @@ type explainer struct {
 	facts    evidence.Facts
 	get      *httpclient.Reply // of the manifest; nil: it was not requested, or there was no answer
 
-	noTokens bool // the token service gave none for a guessed repository
+	noTokens bool     // the token service gave none for a guessed repository
+	list     *catalog // nil: it was not requested
+}
+
+// catalog is a registry's list of repositories.
+type catalog struct {
+	paths    []string
+	complete bool // paths are all of them
 }
 
 // url returns a URL of the registry API for the manifest's own repository.

@@ -68,15 +68,23 @@ func (x *explainer) nameTags(tags []string) {
 	}
 }
 
-// suggestRepository returns the repository that may have been meant: it exists,
-// has the tag, and the same login has access to it. A repository without access
-// is never named: a private sibling is no typo.
-func (x *explainer) suggestRepository(ctx context.Context) string {
+// suggestRepository sets the fact suggestRepository to the repository that may have been
+// meant: it exists, has the tag, and the same login has access to it. A repository without
+// access is never named: a private sibling is no typo. The fact shortName says that only a
+// short name was similar.
+func (x *explainer) suggestRepository(ctx context.Context) {
+	if path := x.meantRepository(ctx); path != "" {
+		x.facts[report.KeySuggestRepository] = path
+		x.check.Summary += "; closest existing repository: " + x.manifest.Ref.Domain + "/" + path
+	}
+}
+
+func (x *explainer) meantRepository(ctx context.Context) string {
 	m := x.manifest
 	var tried []string
 	for _, candidates := range []func() []string{
-		x.neighbors,
-		func() []string { return similar.Repositories(m.Ref.Path, x.catalog(ctx)) },
+		func() []string { return similar.Repositories(m.Ref.Path, x.neighbors()) },
+		func() []string { list, _ := x.catalog(ctx); return similar.Repositories(m.Ref.Path, list) },
 		func() []string { return similar.GuessRepositories(m.Ref.Domain, m.Ref.Path) },
 	} {
 		for _, path := range without(candidates(), m.Ref.Path) {
@@ -89,27 +97,50 @@ func (x *explainer) suggestRepository(ctx context.Context) string {
 			}
 		}
 	}
-	return ""
+	return x.shortRepository(ctx)
 }
 
-// neighbors returns those repositories that are known without a request.
-func (x *explainer) neighbors() []string {
+// shortRepository returns the one repository whose short name is similar, among those that
+// the namespace runs, and all that the registry has if it lists them.
+func (x *explainer) shortRepository(ctx context.Context) string {
 	m := x.manifest
-	if m.Neighbors == nil {
+	known := x.neighbors()
+	if list, complete := x.catalog(ctx); complete {
+		known = slices.Concat(known, list)
+	}
+	path := similar.ShortRepository(m.Ref.Path, known)
+	if path == "" || !x.exists(ctx, path, m.Ref.TagOrDigest()) {
+		return ""
+	}
+	x.facts[report.KeyShortName] = report.True
+	return path
+}
+
+// neighbors returns the repositories that are known without a request.
+func (x *explainer) neighbors() []string {
+	if x.manifest.Neighbors == nil {
 		return nil
 	}
-	return similar.Repositories(m.Ref.Path, m.Neighbors())
+	return x.manifest.Neighbors()
 }
 
-// catalog returns the beginning of the registry's list of repositories; nil if the registry
-// does not show one. A token for one repository gives no access to it, and a login of the
+// catalog returns the beginning of the registry's list of repositories, and whether it is all
+// of it; nil if the registry does not show one. It is requested once. A token for one repository gives no access to it, and a login of the
 // node may show the repositories of all teams to the owner of one pod.
-func (x *explainer) catalog(ctx context.Context) []string {
+func (x *explainer) catalog(ctx context.Context) (list []string, complete bool) {
+	if x.list == nil {
+		paths, all := x.getCatalog(ctx)
+		x.list = &catalog{paths, all}
+	}
+	return x.list.paths, x.list.complete
+}
+
+func (x *explainer) getCatalog(ctx context.Context) (paths []string, complete bool) {
 	m := x.manifest
 	source := m.Login.Cred.Source
 	ofPod := strings.HasPrefix(source, "secret ") || strings.HasPrefix(source, "file ")
 	if m.Login.IsToken || !m.Login.Anonymous() && !ofPod {
-		return nil
+		return nil, false
 	}
 	address := m.Host.Scheme + "://" + m.Host.Host + strings.TrimSuffix(m.Host.Path, "/") +
 		"/_catalog?" + url.Values{"n": {"100"}}.Encode()
@@ -121,13 +152,13 @@ func (x *explainer) catalog(ctx context.Context) []string {
 		Question: true,
 	})
 	if err != nil || rep.Status != http.StatusOK {
-		return nil
+		return nil, false
 	}
 	var list struct {
 		Repositories []string `json:"repositories"`
 	}
 	answers.ReadList(rep.Body, &list)
-	return list.Repositories
+	return list.Repositories, !answers.HasMore(rep)
 }
 
 // exists reports, by a HEAD within the budget, whether another tag or repository

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Ref is an image reference in its full form.
@@ -47,10 +48,10 @@ func (r Ref) TagOrDigest() string { return cmp.Or(r.Digest, r.Tag) }
 // tag beside a digest has no effect). The check has the id "reference"; if it fails,
 // the Ref is zero.
 func Parse(image string) (report.Check, Ref) {
-	check := report.Check{ID: report.IDReference, Kind: report.KindReference, Target: report.Clean(image, evidence.MaxValue)}
+	check := report.Check{ID: report.IDReference, Kind: report.KindReference, Target: readable.Clean(image, evidence.MaxValue)}
 	named, err := reference.ParseDockerRef(image)
 	if err != nil {
-		complaint := report.Clean(complain(image, err), 200)
+		complaint := readable.Clean(complain(image, err), 200)
 		check.Outcome, check.Cause = report.Fail, report.InvalidReference
 		check.Summary = "not a valid image reference: " + complaint
 		meant := Meant(image)
@@ -104,7 +105,7 @@ func complain(image string, err error) string {
 		return "white space or a control character in the name"
 	case strings.Contains(image, "://"):
 		scheme, _, _ := strings.Cut(image, "://")
-		return `"` + report.Clean(scheme, 20) + `://" is not part of an image name; remove it`
+		return `"` + readable.Clean(scheme, 20) + `://" is not part of an image name; remove it`
 	case strings.HasSuffix(image, "@"):
 		return `nothing after "@": the digest is missing`
 	case digest != "":
@@ -133,7 +134,7 @@ func complain(image string, err error) string {
 			return fmt.Sprintf("a character outside ASCII in the name: %U", r)
 		}
 	}
-	return report.Clean(err.Error(), 120)
+	return readable.Clean(err.Error(), 120)
 }
 
 // onlyCase reports whether name is valid in lower case.
@@ -151,7 +152,7 @@ func complainDigest(digest string) string {
 	want := map[string]int{"sha256": 64, "sha384": 96, "sha512": 128}[algorithm]
 	switch {
 	case want == 0:
-		return "unknown digest algorithm " + strconv.Quote(report.Clean(algorithm, 20))
+		return "unknown digest algorithm " + strconv.Quote(readable.Clean(algorithm, 20))
 	case len(hex) != want:
 		return "the " + algorithm + " digest has " + strconv.Itoa(len(hex)) + " characters; it must have " + strconv.Itoa(want)
 	case strings.Trim(hex, "0123456789abcdef") != "":

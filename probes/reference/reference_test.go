@@ -7,6 +7,7 @@ import (
 	"github.com/distribution/reference"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 const someDigest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -85,7 +86,7 @@ func FuzzReference(f *testing.F) {
 				t.Errorf("%q: %v does not read back: %v", image, ref, second)
 			}
 		}
-		if s := check.Summary; s == "" || report.Clean(s, 1000) != s {
+		if s := check.Summary; s == "" || readable.Clean(s, 1000) != s {
 			t.Errorf("%q: summary %q", image, s)
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // judge returns what the answer to a request for the manifest means.
@@ -40,7 +41,7 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 		e[report.KeyRuntimeWouldSend] = report.True
 	case status == http.StatusOK && answers.IsWebPage(rep.Header):
 		a.fail(5, report.Undetermined,
-			report.Clean(rep.Host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
+			readable.Clean(rep.Host, 80)+" answers with a web page instead of the manifest: a login portal or a proxy in between?")
 		a.final = true
 	case status >= 200 && status < 300 && lacksType(s.ref, rep):
 		a.fail(5, report.Undetermined, name+" has "+what+", but sends no media type with it: the runtime takes it for a layer, and fails")
@@ -53,7 +54,7 @@ func (s *session) judge(rep *httpclient.Reply, by httpclient.Login) attempt {
 		a.check.Outcome, a.final, a.rank = report.Pass, true, 9
 		a.check.Summary = name + " has " + what
 		if rep.Dropped && httpclient.SameSite(rep.Host, s.host.Host) && by.Sent() {
-			e[report.KeyNotSeen] = "the manifest with the login, which the runtime sends along the redirect to " + report.Clean(rep.Host, 80)
+			e[report.KeyNotSeen] = "the manifest with the login, which the runtime sends along the redirect to " + readable.Clean(rep.Host, 80)
 		}
 		e[report.KeyMediaType], e[report.KeyDigest] = answers.MediaType(rep.Header), rep.Header.Get("Docker-Content-Digest")
 	case status == http.StatusTooManyRequests:
@@ -102,7 +103,7 @@ func redirectsAway(name string, rep *httpclient.Reply) string {
 	if rep.Hops == 0 {
 		return name + " has no TLS, and the headers of hosts.toml are not sent to it (the runtime would send them)"
 	}
-	return name + " redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)"
+	return name + " redirects to " + readable.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)"
 }
 
 func (a *attempt) fail(rank int, cause report.Cause, summary string) {
@@ -141,7 +142,7 @@ func (a *attempt) judgeUnauthorized(name, what, repository string, by httpclient
 // same as what does not exist.
 func (a *attempt) judgeInsufficientToken(name, what, repository string, by httpclient.Login) {
 	ch, _ := answers.ReadChallenge(a.rep.Header)
-	a.check.Evidence[report.KeyError] = report.Clean(ch.Problem, 64)
+	a.check.Evidence[report.KeyError] = readable.Clean(ch.Problem, 64)
 	switch {
 	case ch.Problem == "invalid_token":
 		a.fail(3, report.TokenServiceFailed, name+" rejects the token of its own token service")

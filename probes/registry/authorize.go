@@ -15,6 +15,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/logins"
 	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -32,9 +33,9 @@ func newModel(config runtimeconfig.RegistryConfig, t Target) model {
 	m := model{version: t.RuntimeVersion}
 	switch {
 	case t.Runtime != "" && t.Runtime != "containerd":
-		m.guess = "the hosts that " + report.Clean(t.Runtime, 20) + " contacts are not known"
+		m.guess = "the hosts that " + readable.Clean(t.Runtime, 20) + " contacts are not known"
 	case !runtimeconfig.Modelled(t.RuntimeVersion):
-		m.guess = "the hosts that containerd " + report.Clean(t.RuntimeVersion, 20) + " contacts are not known"
+		m.guess = "the hosts that containerd " + readable.Clean(t.RuntimeVersion, 20) + " contacts are not known"
 	case config.Assumed:
 		m.guess = "the configuration of the runtime, and so the hosts that it contacts, are not known"
 	}
@@ -47,6 +48,7 @@ type authorizer struct {
 	host   runtimeconfig.Host
 	domain string             // of the image
 	guess  string             // why the runtime's hosts are a guess; empty: they are known
+	plain  bool               // the runtime's requests for tokens have no headers of hosts.toml
 	route  *tokens.Route      // to the token service; nil: it was not checked
 	sent   *sentLogins        // nil: not shared with other hosts
 	secret func(token string) // gets each token before it is sent
@@ -118,7 +120,7 @@ func (a authorizer) tokenRequest(
 	ch answers.Challenge, realm *url.URL, repository string, cred credentials.Credential,
 ) tokens.Request {
 	return tokens.Request{
-		Client: a.client, Host: a.host, Domain: a.domain, Route: a.route,
+		Client: a.client, Host: a.host, Domain: a.domain, Route: a.route, Plain: a.plain,
 		Challenge: ch, Realm: realm, Repository: repository, Cred: cred,
 	}
 }
@@ -146,7 +148,7 @@ func (a authorizer) fetchOnce(ctx context.Context, r tokens.Request) tokens.Resu
 }
 
 func withheldToken(realm *url.URL, reason string) tokens.Result {
-	service := report.Clean(realm.Host, 80)
+	service := readable.Clean(realm.Host, 80)
 	t := tokens.NotSent("skipped: credentials are not sent to the token service " + service + ": " + reason)
 	if reason == logins.OverPlainHTTP {
 		t = tokens.NotSent("skipped: the token service " + service + " has no TLS, and credentials are not sent without it")
@@ -202,5 +204,5 @@ func withheldCheck(name string, by httpclient.Login) report.Check {
 }
 
 func sourceOf(cred credentials.Credential) string {
-	return cmp.Or(report.Clean(cred.Source, 80), "a credential")
+	return cmp.Or(readable.Clean(cred.Source, 80), "a credential")
 }

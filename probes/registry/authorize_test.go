@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -149,6 +150,48 @@ func TestNoLoginForGuessedMirrors(t *testing.T) {
 				t.Errorf("the check does not say that no login was sent: %+v", c["manifest/"+mirror])
 			}
 		})
+	}
+}
+
+// A token service at the registry's own host gets the headers of hosts.toml from containerd
+// since 2.1 only. The registry gets them from every version.
+func TestHeadersForTokens(t *testing.T) {
+	ca := probetest.NewAuthority(t, nil)
+	cert := ca.Good(t, "r.lab")
+	reg := probetest.NewRegistry(t)
+	var host string
+	var forToken, forManifest atomic.Int32
+	host = fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		has := q.Header.Get("X-Key") != "" && q.Header.Get("Authorization") != ""
+		switch {
+		case q.URL.Path == "/token":
+			if has {
+				forToken.Add(1)
+			}
+			io.WriteString(w, `{"token": "a-token-of-some-length"}`)
+		case !strings.HasPrefix(q.Header.Get("Authorization"), "Bearer "):
+			if has {
+				forManifest.Add(1)
+			}
+			w.Header().Set("WWW-Authenticate", `Bearer realm="https://`+host+`/token",service="r"`)
+			w.WriteHeader(http.StatusUnauthorized)
+		default:
+			reg.ServeHTTP(w, q)
+		}
+	})))
+	tree := map[string]string{"/etc/containerd/certs.d/" + host + "/hosts.toml": fmt.Sprintf(
+		"server = \"https://%s\"\n[host.\"https://%[1]s\"]\n[host.\"https://%[1]s\".header]\nX-Key = \"canary-header\"\nAuthorization = \"Basic cm9ib3Q6eA==\"\n", host)}
+	for version, want := range map[string]bool{"1.7.35": false, "2.0.14": false, "2.1.0": true, "": true} {
+		n := newProber(t, ca, tree)
+		forToken.Store(0)
+		forManifest.Store(0)
+		c := probeAs(t, n, Target{Image: host + "/app:1", Runtime: "containerd", RuntimeVersion: version})
+		if c["token/"+host].Outcome != report.Pass || forManifest.Load() == 0 {
+			t.Fatalf("%s: %d requests with the headers, %+v", version, forManifest.Load(), c["token/"+host])
+		}
+		if got := forToken.Load() > 0; got != want {
+			t.Errorf("%q: the token service got the headers: %v, want %v", version, got, want)
+		}
 	}
 }
 

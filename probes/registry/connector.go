@@ -13,6 +13,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -65,10 +66,10 @@ func (k *connector) blockedBeforeDial() string {
 	switch {
 	case !validPort(port):
 		check.Outcome, check.Cause = report.Fail, report.Undetermined
-		check.Summary = strconv.Quote(report.Clean(port, 20)) + " is not a port: the runtime cannot connect to " + name
+		check.Summary = strconv.Quote(readable.Clean(port, 20)) + " is not a port: the runtime cannot connect to " + name
 	case reason != "":
 		check.Outcome = report.Skipped
-		check.Summary = "skipped: " + report.Clean(name, 80) + " is " + string(reason)
+		check.Summary = "skipped: " + readable.Clean(name, 80) + " is " + string(reason)
 		check.Evidence = evidence.Facts{report.KeyRefused: string(reason), report.KeyRuntimeWouldDial: report.True}.Checked()
 	default:
 		return ""
@@ -104,7 +105,7 @@ func validPort(port string) bool {
 // host. It returns the id of the check that blocks the path; empty if it is open.
 func (k *connector) byProxy(ctx context.Context, proxy *url.URL) (blockedBy string) {
 	name := k.host.Name()
-	shown := report.Clean(proxy.Scheme+"://"+proxy.Host, 100) // without its credentials
+	shown := readable.Clean(proxy.Scheme+"://"+proxy.Host, 100) // without its credentials
 	k.add(report.Check{
 		ID: report.DNSID(name), Kind: report.KindDNS, Outcome: report.Skipped,
 		Summary:  "not resolved on this node: the runtime uses the proxy " + shown,

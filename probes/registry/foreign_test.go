@@ -19,6 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -59,14 +60,14 @@ func answered(status int, mediaType string, body []byte) *session {
 func sane(t *testing.T, checks ...report.Check) {
 	t.Helper()
 	for _, c := range checks {
-		if c.Summary == "" || len(c.Summary) > 1000 || report.Clean(c.Summary, 1000) != c.Summary {
+		if c.Summary == "" || len(c.Summary) > 1000 || readable.Clean(c.Summary, 1000) != c.Summary {
 			t.Errorf("summary %q", c.Summary)
 		}
 		if c.Outcome == report.Fail && !c.Cause.Known() || c.Outcome != report.Fail && c.Cause != "" {
 			t.Errorf("%s with the cause %q", c.Outcome, c.Cause)
 		}
 		for k, v := range c.Evidence {
-			if len(v) > evidence.MaxValue || report.Clean(v, evidence.MaxValue) != v {
+			if len(v) > evidence.MaxValue || readable.Clean(v, evidence.MaxValue) != v {
 				t.Errorf("%s is %q", k, v)
 			}
 		}

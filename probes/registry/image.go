@@ -20,6 +20,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/imagemanifest"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -80,7 +81,7 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	wanted, err := wantedPlatform(i.session.target.Platform)
 	if err != nil {
 		i.check.Outcome = report.Error
-		i.check.Summary = "not a platform: " + report.Clean(i.session.target.Platform, 60)
+		i.check.Summary = "not a platform: " + readable.Clean(i.session.target.Platform, 60)
 		return
 	}
 	i.facts[report.KeyWanted] = platforms.Format(wanted)
@@ -88,7 +89,7 @@ func (i *imageCheck) findManifest(ctx context.Context) {
 	// and on amd64 also 386.
 	i.matcher = platforms.Only(wanted)
 	i.inIndex = i.matcher
-	if runtimeconfig.AtLeast(i.session.model.version, onePlatformSince) && !i.session.prober.Config.ByClient {
+	if !i.pulledLocally() {
 		i.inIndex = platforms.Ordered(platforms.Normalize(wanted))
 	}
 
@@ -131,13 +132,13 @@ func (i *imageCheck) choose(body []byte, depth int) (*ocispec.Descriptor, bool) 
 				" too, but containerd takes that from an index before " + onePlatformSince + " only, or with use_local_image_pull"
 		}
 		i.fail(report.PlatformMismatch, fmt.Sprintf("%s has no image for %s; it has %s",
-			i.session.ref, i.facts[report.KeyWanted], cmp.Or(report.Clean(strings.Join(offered, ", "), 160), "none at all")))
+			i.session.ref, i.facts[report.KeyWanted], cmp.Or(readable.Clean(strings.Join(offered, ", "), 160), "none at all")))
 		return nil, false
 	}
 	kind := chosen.MediaType
 	if !imagemanifest.IsManifest(kind) && (!imagemanifest.IsIndex(kind) || depth > 0) {
 		i.check.Outcome = report.Unknown
-		i.check.Summary = "unsupported media type " + strconv.Quote(report.Clean(kind, 80)) + " for this platform; not inspected"
+		i.check.Summary = "unsupported media type " + strconv.Quote(readable.Clean(kind, 80)) + " for this platform; not inspected"
 		i.facts[report.KeyNotSeen] = "the manifest: of another media type"
 		return nil, false
 	}
@@ -224,7 +225,7 @@ func (i *imageCheck) askNext(ctx context.Context, st requests.Step, object, kind
 // says why.
 func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size int64) bool {
 	s := i.session
-	answered := s.host.Name() + " has " + s.ref.Path + " by HEAD, but answers GET of the manifest " + report.Clean(object, 80) + " with "
+	answered := s.host.Name() + " has " + s.ref.Path + " by HEAD, but answers GET of the manifest " + readable.Clean(object, 80) + " with "
 	same := !imagemanifest.IsSHA256(object) || object == imagemanifest.SHA256(rep.Body)
 	switch {
 	case rep.Status != http.StatusOK:
@@ -254,7 +255,7 @@ func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size i
 	case size > 0 && int64(len(rep.Body)) != size, !same:
 		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = imagemanifest.SHA256(rep.Body), strconv.Itoa(len(rep.Body))
 		i.facts[report.KeyPublisher] = report.True
-		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+report.Clean(object, 80)+"; the runtime rejects it")
+		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+readable.Clean(object, 80)+"; the runtime rejects it")
 	default:
 		return true
 	}
@@ -281,11 +282,18 @@ func (i *imageCheck) readManifest(body []byte) {
 	i.facts[report.KeyConfig] = m.Config.Digest.String()
 	i.check.Outcome = report.Pass
 	i.check.Summary = fmt.Sprintf("%s: %s, %d layers, %s compressed, about %s unpacked",
-		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), report.Bytes(size), report.Bytes(unpacked))
+		i.session.ref.Path, i.facts[report.KeyWanted], len(m.Layers), readable.Bytes(size), readable.Bytes(unpacked))
 	i.layers, i.unpacked, i.atURLs = imagemanifest.Layers(m), imagemanifest.Unpacked(m), imagemanifest.AtURLs(m)
 	invalid := func(d ocispec.Descriptor) bool { return d.Digest != "" && !imagemanifest.IsDigest(d.Digest) }
 	if slices.ContainsFunc(append(m.Layers, m.Config), invalid) {
 		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has an invalid digest")
+		return
+	}
+
+	if version := i.session.model.version; i.unpacked >= 0 && i.unpacked != len(m.Layers) && unpacksAll(version) {
+		i.facts[report.KeyPublisher] = report.True
+		i.fail(report.UnsupportedManifest, "the manifest of "+i.session.ref.Path+" has layers that are none of an image, which containerd "+
+			readable.Clean(version, 20)+" does not unpack")
 		return
 	}
 
@@ -338,11 +346,27 @@ func (i *imageCheck) readConfig(ctx context.Context) {
 	if config.Architecture != "" && config.OS != "" {
 		i.comparePlatform(config.Platform)
 	}
-	if n := len(config.RootFS.DiffIDs); i.check.Outcome == report.Pass && i.unpacked > 0 && n != i.unpacked {
+	// The transfer service unpacks nothing where the manifest has no layers of an image, as
+	// that of a signature; before, such an image fails too (client/image.go, getLayers).
+	compared := i.unpacked > 0 || i.unpacked == 0 && i.pulledLocally()
+	if n := len(config.RootFS.DiffIDs); i.check.Outcome == report.Pass && compared && n != i.unpacked {
 		i.facts[report.KeyPublisher] = report.True
 		i.fail(report.LayerCorrupt, fmt.Sprintf("the config of %s has %d layers, its manifest %d: the runtime does not unpack it",
 			i.session.ref.Path, n, i.unpacked))
 	}
+}
+
+// pulledLocally reports whether the CRI plugin pulls by containerd's client, and not by the
+// transfer service.
+func (i *imageCheck) pulledLocally() bool {
+	return !runtimeconfig.AtLeast(i.session.model.version, onePlatformSince) || i.session.prober.Config.ByClient
+}
+
+// unpacksAll reports whether a version of containerd unpacks every layer of a manifest,
+// whatever its media type (image.go, getLayers): 1.6.20 and 1.7.6 do, 1.6.36 and 1.7.11 do
+// not. Those in between are taken for the latter.
+func unpacksAll(version string) bool {
+	return !runtimeconfig.AtLeast(version, "1.6.21") || runtimeconfig.AtLeast(version, "1.7.0") && !runtimeconfig.AtLeast(version, "1.7.7")
 }
 
 // configRefused reads the config, and returns "blob/<host>" if it was refused.
@@ -423,6 +447,6 @@ func (i *imageCheck) unsupported(mediaType string) {
 		i.check.Summary = "the registry does not send the manifest's media type"
 		i.facts[report.KeyNotSeen] = "the manifest: it has no media type"
 	default:
-		i.fail(report.UnsupportedManifest, "not an image: its manifest has the media type "+strconv.Quote(report.Clean(mediaType, 80)))
+		i.fail(report.UnsupportedManifest, "not an image: its manifest has the media type "+strconv.Quote(readable.Clean(mediaType, 80)))
 	}
 }

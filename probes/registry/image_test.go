@@ -157,6 +157,32 @@ func TestPlatform(t *testing.T) {
 		c := byID(Probe(context.Background(), n, ref, Target{Platform: "linux/amd64/v4", RuntimeVersion: "v2.0.5"}))
 		probetest.Want(t, c, "image/"+host, report.Pass, "")
 	})
+	t.Run("a signature", func(t *testing.T) {
+		img := probetest.ImageFor(t, "amd64")
+		probetest.PushImage(t, reg, "app", img, "signed")
+		text, err := img.RawManifest()
+		var m ocispec.Manifest
+		if err == nil {
+			err = json.Unmarshal(text, &m)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range m.Layers {
+			m.Layers[i].MediaType = "application/vnd.dev.cosign.simplesigning.v1+json"
+		}
+		if text, err = json.Marshal(m); err != nil {
+			t.Fatal(err)
+		}
+		probetest.Put(t, reg, "/v2/app/manifests/signature", m.MediaType, text)
+		_, ref := reference.Parse(host + "/app:signature")
+		for version, want := range map[string]report.Outcome{"1.6.20~ds1": report.Fail, "1.7.35": report.Fail, "2.0.5": report.Fail, "2.1.0": report.Pass} {
+			c := byID(Probe(context.Background(), n, ref, Target{Platform: "linux/amd64", RuntimeVersion: version}))
+			if check := c["image/"+host]; check.Outcome != want {
+				t.Errorf("%s: %+v", version, check)
+			}
+		}
+	})
 	t.Run("emulated", func(t *testing.T) {
 		n := newProber(t, ca, map[string]string{"/proc/sys/fs/binfmt_misc/qemu-aarch64": "enabled\ninterpreter /usr/bin/qemu-aarch64\n"})
 		probetest.Want(t, probe(t, n, host+"/app:single-arm64"), "image/"+host, report.Pass, "", "emulated=true", "platform=linux/arm64")

@@ -19,6 +19,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/refusal"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // maxLayers bounds the layers that are asked for.
@@ -98,9 +99,9 @@ type layerCheck struct {
 // leadsTo returns what leads the runtime to another host for a layer.
 func (b *layerCheck) leadsTo(host string) string {
 	if b.fromURL != "" {
-		return "the manifest at " + b.session.host.Name() + " leads a layer to " + report.Clean(host, 80)
+		return "the manifest at " + b.session.host.Name() + " leads a layer to " + readable.Clean(host, 80)
 	}
-	return b.session.host.Name() + " redirects layers to " + report.Clean(host, 80)
+	return b.session.host.Name() + " redirects layers to " + readable.Clean(host, 80)
 }
 
 // run gets one byte of the layer.
@@ -174,11 +175,11 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		b.facts[report.KeyRefused] = blocked.Reason
 		if blocked.Cause != "" {
-			b.fail(blocked.Cause, name+" does not give the layers: "+report.Clean(blocked.Reason, 160))
+			b.fail(blocked.Cause, name+" does not give the layers: "+readable.Clean(blocked.Reason, 160))
 			return
 		}
 		b.check.Outcome = report.Skipped
-		b.check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
+		b.check.Summary = "skipped: " + readable.Clean(blocked.Reason, 160)
 		b.facts[report.KeyNotSeen] = "the layer: " + blocked.Reason
 		return
 	}
@@ -193,7 +194,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 	switch {
 	case f.Unfinished:
 		b.facts[report.KeyNotSeen] = "the layer: this diagnosis timed out"
-		b.check.Summary = "timed out before a layer came from " + report.Clean(cmp.Or(b.facts[report.KeyBlobHost], name), 80)
+		b.check.Summary = "timed out before a layer came from " + readable.Clean(cmp.Or(b.facts[report.KeyBlobHost], name), 80)
 	case elsewhere:
 		b.elsewhere(f.Cause, host, f.Message)
 		if f.Cause == report.ProxyDenied {
@@ -207,7 +208,7 @@ func (b *layerCheck) noAnswer(err error, took time.Duration) {
 // judge fills in what the answer means. The runtime requests the whole layer: an
 // answer that is due to our Range alone proves nothing.
 func (b *layerCheck) judge(rep *httpclient.Reply) {
-	name, host := b.session.host.Name(), report.Clean(rep.Host, 80)
+	name, host := b.session.host.Name(), readable.Clean(rep.Host, 80)
 	where, away := name, rep.Hops > 0 || b.fromURL != ""
 	if away {
 		where = host + ", to which " + name + " redirects layers,"
@@ -288,13 +289,13 @@ func (b *layerCheck) judgeSize(rep *httpclient.Reply, where string) {
 		b.facts[report.KeyRangeIgnored] = report.True
 	}
 	if rep.Dropped && rep.Hops > 0 && httpclient.SameSite(rep.Host, b.session.host.Host) {
-		b.facts[report.KeyNotSeen] = "the layer with the login, which the runtime sends along the redirect to " + report.Clean(rep.Host, 80)
+		b.facts[report.KeyNotSeen] = "the layer with the login, which the runtime sends along the redirect to " + readable.Clean(rep.Host, 80)
 		b.facts[report.KeyRuntimeWouldSend] = report.True
 	}
 	b.check.Outcome = report.Pass
 	b.check.Summary = "layers are available from " + b.session.host.Name()
 	if rep.Hops > 0 {
-		b.check.Summary = fmt.Sprintf("layers are available: %s redirects them to %s", b.session.host.Name(), report.Clean(rep.Host, 80))
+		b.check.Summary = fmt.Sprintf("layers are available: %s redirects them to %s", b.session.host.Name(), readable.Clean(rep.Host, 80))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // maxLayerURLs bounds the layers with URLs, and the URLs of each, that are asked for.
@@ -56,7 +57,7 @@ func (b *layerCheck) askURLs(ctx context.Context) bool {
 		}
 		u.User = nil
 		b.fromURL, b.facts[report.KeyBlobSize] = u.Host, strconv.FormatInt(b.layer.Size, 10)
-		b.facts[report.KeyBlobHost] = report.Clean(u.Host, 80)
+		b.facts[report.KeyBlobHost] = readable.Clean(u.Host, 80)
 		if !httpclient.IsHostName(u.Host) {
 			b.facts[report.KeyNotSeen] = "the layer: its URL has no host"
 			b.check.Outcome, b.check.Summary = report.Skipped, "a URL of a layer has no host"

@@ -2,8 +2,10 @@ package registry
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/credentials"
@@ -12,6 +14,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/logins"
 	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // attempt is the request for the manifest with one login.
@@ -44,29 +47,94 @@ func (a attempt) end() string {
 // repeated failures may lock an account.
 func (c *manifestCheck) tryUnlessRejected(ctx context.Context, cred credentials.Credential) (attempt, *tokens.Result) {
 	username, secret := httpclient.UsernameAndSecret(cred)
-	rejections, host := c.session.target.Refusals, c.session.host.Name()
+	rejections := c.session.target.Refusals
 	if rejections == nil || secret == "" {
 		return c.tryLogin(ctx, cred)
 	}
 	places := c.loginPlaces()
-	for _, place := range places {
-		until, rejected := rejections.Contains(place, username, secret)
-		if !rejected || c.refusedNow(cred) {
-			continue
-		}
-		return attempt{by: httpclient.Login{Cred: cred}, source: sourceOf(cred), rank: 1, check: report.Check{
-			Outcome: report.Fail, Cause: report.CredentialsRejected,
-			Summary: host + " rejected these credentials a short while ago; to avoid a locked account they are not sent again before " +
-				report.Time(until),
-			Evidence: evidence.Facts{report.KeyRemembered: report.True, report.KeyNotBefore: until.UTC().Format(time.RFC3339)},
-		}}, nil
+	if old, rejected := c.rejection(places, username, secret); rejected && !c.refusedNow(cred) {
+		return c.remembered(old, cred)
 	}
 	a, token := c.tryLogin(ctx, cred)
 	if a.check.Cause == report.CredentialsRejected || a.check.Cause == report.CredentialsExpired {
+		answer := c.answerOf(a, token)
 		for _, place := range places {
-			rejections.Add(place, username, secret)
+			rejections.Add(place, username, secret, answer)
 		}
 	}
+	return a, token
+}
+
+// rejection returns an earlier rejection of a login at one of these places: one of the
+// same request, if there is one.
+func (c *manifestCheck) rejection(places []string, username, secret string) (found credentials.Rejection, rejected bool) {
+	for _, place := range places {
+		old, known := c.session.target.Refusals.Find(place, username, secret)
+		if known && (!rejected || old.Answer.About == c.about()) {
+			found, rejected = old, true
+		}
+	}
+	return found, rejected
+}
+
+// about names the request that a login is for: the host, its repository, and what it
+// requires.
+func (c *manifestCheck) about() string {
+	return strings.Join(append(c.loginPlaces(), c.session.ref.Path, c.challenge.Scheme()), " ")
+}
+
+// answerOf returns the answer to a rejected login, to be remembered: the token service's, or
+// else the host's. It is zero if the host rejected a token.
+func (c *manifestCheck) answerOf(a attempt, token *tokens.Result) credentials.Answer {
+	switch {
+	case token == nil:
+		return credentials.Answer{
+			About: c.about(), Status: a.status, Cause: a.check.Cause, Summary: a.check.Summary, Facts: a.check.Evidence,
+		}
+	case token.Outcome == report.Fail:
+		return credentials.Answer{
+			About: c.about(), Status: token.Status, Cause: token.Cause, Summary: token.Message, Facts: token.Facts,
+		}
+	}
+	return credentials.Answer{}
+}
+
+// remembered returns the attempt with a login that was rejected earlier and is not sent: the
+// answer to the same request, or else only that there was a rejection.
+func (c *manifestCheck) remembered(old credentials.Rejection, cred credentials.Credential) (attempt, *tokens.Result) {
+	a := attempt{by: httpclient.Login{Cred: cred, IsToken: c.challenge.Bearer}, rank: 1}
+	facts := evidence.Facts{report.KeyRemembered: report.True, report.KeyNotBefore: old.Until.UTC().Format(time.RFC3339)}
+	until := "to avoid a locked account, these credentials are not sent again before " + readable.Time(old.Until) + "; others are sent at once"
+	var token *tokens.Result
+	switch answer := old.Answer; {
+	case answer.About != c.about():
+		a.check = report.Check{
+			Outcome: report.Fail, Cause: report.CredentialsRejected, Evidence: facts,
+			Summary: c.session.host.Name() + ", or its token service, rejected these credentials for another image at " +
+				readable.Time(old.At) + "; " + until,
+		}
+	case c.challenge.Bearer:
+		token = &tokens.Result{
+			Status: answer.Status, Outcome: report.Fail, Cause: report.CredentialsRejected, Message: answer.Summary, Facts: maps.Clone(answer.Facts),
+		}
+		by := a.by
+		a, _ = c.endedBefore(by, token)
+		a.by, a.rank = by, 1
+		if a.markExpired() {
+			token.Cause = report.CredentialsExpired
+		}
+	default:
+		a.status = answer.Status
+		a.check = report.Check{Outcome: report.Fail, Cause: answer.Cause, Summary: answer.Summary, Evidence: maps.Clone(answer.Facts)}
+	}
+	if old.Answer.About == c.about() {
+		a.check.Summary += " (answered at " + readable.Time(old.At) + "; " + until + ")"
+		facts[report.KeyAnsweredAt] = old.At.UTC().Format(time.RFC3339)
+		for key, value := range facts {
+			a.check.Evidence = evidence.With(a.check.Evidence, key, value)
+		}
+	}
+	a.source = sourceOf(cred)
 	return a, token
 }
 
@@ -200,6 +268,6 @@ func (a *attempt) markExpired() bool {
 		return false
 	}
 	a.check.Cause = report.CredentialsExpired
-	a.check.Summary = "the credentials expired on " + report.Time(until) + "; " + a.check.Summary
+	a.check.Summary = "the credentials expired on " + readable.Time(until) + "; " + a.check.Summary
 	return true
 }

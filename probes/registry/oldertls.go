@@ -9,6 +9,7 @@ import (
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -30,7 +31,7 @@ func (m model) forgiveStrictTLS(ctx context.Context, p *connect.Prober, checks [
 			continue
 		}
 		c.Outcome, c.Cause = report.Unknown, ""
-		c.Summary += "; the TLS of containerd " + report.Clean(m.version, 20) + " is less strict, and may accept it"
+		c.Summary += "; the TLS of containerd " + readable.Clean(m.version, 20) + " is less strict, and may accept it"
 		c.Evidence = evidence.With(c.Evidence, report.KeyNotSeen, "what is behind TLS, which is too old for pullprobe")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -31,7 +32,7 @@ func (s *session) ping(ctx context.Context) {
 func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 	name := s.host.Name()
 	address := pingURL(s.host)
-	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Target: report.Clean(address, evidence.MaxValue)}
+	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Target: readable.Clean(address, evidence.MaxValue)}
 	start := time.Now()
 	rep, err := s.client.Send(ctx, httpclient.Request{
 		Method: http.MethodGet, URL: address, Limit: 2 << 10, Question: question, Anonymous: true,
@@ -59,7 +60,7 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 		check.Summary = name + " answers " + answers.StatusText(rep.Status)
 	case answers.IsWebPage(rep.Header):
 		check.Outcome = report.Unknown
-		check.Summary = report.Clean(rep.Host, 80) + " answers " + answers.StatusText(rep.Status) +
+		check.Summary = readable.Clean(rep.Host, 80) + " answers " + answers.StatusText(rep.Status) +
 			" with a web page: a login portal, or not a registry"
 	case rep.Status == http.StatusOK, rep.Status == http.StatusUnauthorized:
 		check.Outcome = report.Pass
@@ -79,7 +80,7 @@ func (s *session) sendPing(ctx context.Context, question bool) report.Check {
 func (s *session) describeRegistry(ctx context.Context) report.Check {
 	name := s.host.Name()
 	manifest := s.checks[s.manifest.at]
-	target := report.Clean(pingURL(s.host), evidence.MaxValue)
+	target := readable.Clean(pingURL(s.host), evidence.MaxValue)
 	check := report.Check{ID: report.RegistryID(name), Kind: report.KindRegistry, Host: name, Target: target}
 	limited, byProxy := manifest.Cause == report.RateLimited, manifest.Evidence[report.KeyStep] == "connect"
 	switch {
@@ -178,7 +179,7 @@ func (s *session) pingEvidence(rep *httpclient.Reply) evidence.Facts {
 		s.challenge = ch
 		e[report.KeyAuth] = ch.Scheme()
 		if u, err := url.Parse(ch.Realm); err == nil && ch.Bearer {
-			e[report.KeyRealmHost] = report.Clean(u.Host, 80)
+			e[report.KeyRealmHost] = readable.Clean(u.Host, 80)
 		}
 	}
 	return e

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -19,7 +20,7 @@ func (s *session) describeReferred(ctx context.Context, check *report.Check, key
 	h := s.host.Referral("https", name)
 	proxy, err := s.prober.Proxy.For(h.Scheme, h.Host)
 	if err == nil && proxy != nil {
-		check.Evidence = evidence.With(check.Evidence, report.KeyProxy, report.Clean(proxy.Scheme+"://"+proxy.Host, 100))
+		check.Evidence = evidence.With(check.Evidence, report.KeyProxy, readable.Clean(proxy.Scheme+"://"+proxy.Host, 100))
 		return
 	}
 	if _, port := runtimeconfig.SplitHost(name, h.Scheme); err != nil || !validPort(port) || s.prober.Denies(h) != "" {

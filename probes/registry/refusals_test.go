@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -32,25 +33,41 @@ func TestRejectedLoginIsNotRepeated(t *testing.T) {
 		{"token", fmt.Sprintf("r.lab:%d", probetest.Serve(t, &cert, tokenAuth(fmt.Sprintf("https://auth.lab:%d/token", service), reg))), &tokenLog, "GET /token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			var token report.Check
 			target := Target{Image: tt.host + "/app:1", Credentials: []credentials.Credential{wrong}, Platform: "linux/amd64", Refusals: &credentials.RejectionCache{TTL: func() time.Duration { return time.Minute }}}
 			manifest := func() report.Check {
 				t.Helper()
 				_, ref := reference.Parse(target.Image)
-				for _, c := range Probe(t.Context(), n, ref, target) {
-					if c.ID == "manifest/"+tt.host {
-						return c
-					}
-				}
-				t.Fatal("no manifest check")
-				return report.Check{}
+				checks := Probe(t.Context(), n, ref, target)
+				token = report.Find(checks, report.TokenID(tt.host))
+				return report.Find(checks, report.ManifestID(tt.host))
 			}
-			first, again := manifest(), manifest()
+			first := manifest()
+			firstToken := token
+			again := manifest()
 			if first.Cause != report.CredentialsRejected || first.Evidence["remembered"] != "" {
 				t.Errorf("first: %+v", first)
 			}
 			if again.Outcome != report.Fail || again.Cause != report.CredentialsRejected || again.Evidence["remembered"] != "true" || again.Evidence["usedCredential"] != "secret a/wrong" {
 				t.Errorf("again: %+v", again)
 			}
+			for key, value := range first.Evidence {
+				if again.Evidence[key] != value {
+					t.Errorf("again: %s is %q, was %q", key, again.Evidence[key], value)
+				}
+			}
+			if again.Evidence["answeredAt"] == "" || !strings.HasPrefix(again.Summary, first.Summary+" (answered at ") {
+				t.Errorf("again: %s", again.Summary)
+			}
+			if token.Outcome != firstToken.Outcome || token.Cause != firstToken.Cause || token.Summary != firstToken.Summary ||
+				!maps.Equal(token.Evidence, firstToken.Evidence) {
+				t.Errorf("token: %+v, was %+v", token, firstToken)
+			}
+			target.Image = tt.host + "/other:1"
+			if c := manifest(); c.Cause != report.CredentialsRejected || c.Evidence["remembered"] != "true" || c.Evidence["answeredAt"] != "" {
+				t.Errorf("for another image: %+v", c)
+			}
+			target.Image = tt.host + "/app:1"
 			if got := tt.log.count(tt.request); got != 1 {
 				t.Errorf("the password was sent %d times: %q", got, tt.log.all())
 			}

@@ -14,8 +14,10 @@ import (
 	"github.com/pullprobe/pullprobe/probes/connect"
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
+	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/probes/tokens"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -68,7 +70,7 @@ func (s *session) addSecret(secret string) {
 // authorizer returns what logs in at the host.
 func (s *session) authorizer() authorizer {
 	return authorizer{
-		client: s.client, host: s.host, domain: s.ref.Domain, guess: s.model.guess,
+		client: s.client, host: s.host, domain: s.ref.Domain, guess: s.model.guess, plain: !requests.HeadersForTokens(s.model.version),
 		route: s.tokenPath, sent: s.sentLogins, secret: s.addSecret,
 	}
 }
@@ -155,10 +157,10 @@ func (s *session) connect(ctx context.Context) bool {
 func requestFailed(name string, check *report.Check, err error, took time.Duration) {
 	if blocked, ok := errors.AsType[*connect.BlockedError](err); ok {
 		check.Outcome = report.Skipped
-		check.Summary = "skipped: " + report.Clean(blocked.Reason, 160)
+		check.Summary = "skipped: " + readable.Clean(blocked.Reason, 160)
 		if blocked.Cause != "" && check.Kind != report.KindRegistry { // the runtime does not request /v2/
 			check.Outcome, check.Cause = report.Fail, blocked.Cause
-			check.Summary = name + ": " + report.Clean(blocked.Reason, 160)
+			check.Summary = name + ": " + readable.Clean(blocked.Reason, 160)
 		}
 		check.Evidence = evidence.Facts{report.KeyRefused: blocked.Reason}.Checked()
 		return
@@ -167,7 +169,7 @@ func requestFailed(name string, check *report.Check, err error, took time.Durati
 	f.Facts = connect.WithProxyFor(f.Facts, name)
 	prefix := name + ": "
 	if redirect, ok := errors.AsType[*httpclient.RedirectError](err); ok {
-		prefix = name + " redirects to " + report.Clean(redirect.Host, 80) + ": "
+		prefix = name + " redirects to " + readable.Clean(redirect.Host, 80) + ": "
 		f.Facts = evidence.With(f.Facts, report.KeyRedirectedTo, redirect.Host)
 	}
 	f.Apply(check, prefix)

@@ -17,6 +17,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/httpclient"
 	"github.com/pullprobe/pullprobe/probes/reference"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -184,7 +185,7 @@ func leadTo(ch answers.Challenge, host string) *Lead {
 	if err != nil || !ch.Bearer || !httpclient.IsHostName(realm.Host) || realm.Host == host {
 		return nil
 	}
-	if realm.Scheme != "https" && realm.Scheme != "http" || report.Clean(realm.Host, maxLead) != realm.Host {
+	if realm.Scheme != "https" && realm.Scheme != "http" || readable.Clean(realm.Host, maxLead) != realm.Host {
 		return nil
 	}
 	realm.User = nil
@@ -196,7 +197,7 @@ func leadTo(ch answers.Challenge, host string) *Lead {
 // not matter.
 func (s *session) checkTokenService(ctx context.Context, l Lead) {
 	name := s.host.Name()
-	check := report.Check{ID: report.TokenID(name), Kind: report.KindToken, Target: report.Clean(l.Realm, evidence.MaxValue)}
+	check := report.Check{ID: report.TokenID(name), Kind: report.KindToken, Target: readable.Clean(l.Realm, evidence.MaxValue)}
 	address := l.Realm
 	if u, err := url.Parse(l.Realm); err == nil && l.Service != "" {
 		q := u.Query()

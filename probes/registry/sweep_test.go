@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,16 +116,28 @@ func TestSurveyIsFrugal(t *testing.T) {
 	}
 }
 
-// Hosts that hang do not delay the others.
+// Hosts that hang do not delay the others: they hang until all others have answered.
 func TestSurveySideBySide(t *testing.T) {
 	ca := probetest.NewAuthority(t, nil)
 	cert := ca.Good(t, "*.lab")
 	release := make(chan struct{})
+	let := sync.OnceFunc(func() { close(release) })
 	n := newProber(t, ca, nil)
-	n.Limits.Overall = 2 * time.Second
-	hang := fmt.Sprint(probetest.Serve(t, &cert, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release })))
-	t.Cleanup(func() { close(release) }) // before the server is closed
-	good := fmt.Sprint(probetest.Serve(t, &cert, probetest.NewRegistry(t)))
+	const long = 30 * time.Second
+	n.Limits = connect.Limits{Overall: long, DNS: long, Dial: long, TLS: long, HTTP: long}
+	hang := fmt.Sprint(probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		<-release
+		w.WriteHeader(http.StatusInternalServerError)
+	})))
+	t.Cleanup(let) // before the server is closed
+	var answered atomic.Int32
+	registry := probetest.NewRegistry(t)
+	good := fmt.Sprint(probetest.Serve(t, &cert, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		registry.ServeHTTP(w, r)
+		if answered.Add(1) == 10 {
+			let()
+		}
+	})))
 	var domains []string
 	for i := range 40 {
 		port := hang

@@ -8,6 +8,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // known returns the recent answer of a host to GET /v2/. Failures are not used: a host
@@ -26,6 +27,6 @@ func (t Target) known(host string) (report.Check, bool) {
 // withAge adds its age to a check.
 func withAge(c report.Check, age time.Duration) report.Check {
 	c.Evidence = evidence.With(maps.Clone(c.Evidence), report.KeyAgeMs, strconv.FormatInt(age.Milliseconds(), 10))
-	c.Summary += fmt.Sprintf(" (checked %s ago)", report.Duration(age))
+	c.Summary += fmt.Sprintf(" (checked %s ago)", readable.Duration(age))
 	return c
 }

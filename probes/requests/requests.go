@@ -127,6 +127,10 @@ func RetriesAfter(version string, lastHost bool, answers []string) bool {
 	return false
 }
 
+// HeadersForTokens reports whether containerd sends the headers of hosts.toml to the token
+// service too (core/remotes/docker/config/hosts.go, WithAuthHeader).
+func HeadersForTokens(version string) bool { return runtimeconfig.AtLeast(version, "2.1.0") }
+
 // GetsTokenAfter reports whether containerd, after this status of its POST to a token
 // service, sends the GET with the same login.
 func GetsTokenAfter(status int, username string) bool {

@@ -209,6 +209,35 @@ func misspelt(name, other string) bool {
 	return slips == 1
 }
 
+// ShortRepository returns the one of paths that may have been meant by a name of one short
+// word: with a letter more, a letter less, or two letters swapped. Two short words with other
+// letters, such as api and app, are two things. It is empty if there is none, or more than one.
+func ShortRepository(path string, paths []string) string {
+	meant := ""
+	for _, p := range paths {
+		switch {
+		case p == meant || !isPath(p) || !shortSlip(path, p):
+		case meant != "":
+			return ""
+		default:
+			meant = p
+		}
+	}
+	return meant
+}
+
+// shortSlip reports whether two words, one of three letters and the other of two to four,
+// differ in one letter more, or in the order of two.
+func shortSlip(name, other string) bool {
+	short, long := min(len(name), len(other)), max(len(name), len(other))
+	if short < 2 || short > 3 || long < 3 || len(inWords(name)) != 1 || len(inWords(other)) != 1 || digits(name) != digits(other) {
+		return false
+	}
+	return distance(name, other) == 1 && (short != long || sorted(name) == sorted(other))
+}
+
+func sorted(s string) string { return string(slices.Sorted(slices.Values([]byte(s)))) }
+
 // longWord is how many letters a word has at least in which two may be wrong.
 const longWord = 8
 

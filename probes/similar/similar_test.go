@@ -6,7 +6,7 @@ import (
 
 	"testing"
 
-	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 func TestDistance(t *testing.T) {
@@ -93,7 +93,7 @@ func FuzzTags(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tag, list string) {
 		meant, near := Tags(tag, strings.Split(list, "\n"))
 		for _, tag := range append(meant, near...) {
-			if len(tag) > maxName || report.Clean(tag, maxName) != tag {
+			if len(tag) > maxName || readable.Clean(tag, maxName) != tag {
 				t.Errorf("tag %q", tag)
 			}
 		}
@@ -116,6 +116,29 @@ func TestRepositories(t *testing.T) {
 		{"shop/web", "shop/dev", ""},
 	} {
 		if got := strings.Join(Repositories(tt.path, strings.Fields(tt.paths)), " "); got != tt.want {
+			t.Errorf("%s among %s: %q, want %q", tt.path, tt.paths, got, tt.want)
+		}
+	}
+}
+
+func TestShortRepository(t *testing.T) {
+	for _, tt := range []struct{ path, paths, want string }{
+		{"ap", "app web app", "app"},
+		{"appp", "app", "app"},
+		{"wbe", "app web", "web"},
+		{"app", "ap", "ap"},
+
+		{"ap", "app api", ""}, // which of them
+		{"api", "app", ""},
+		{"app", "apl", ""},
+		{"db", "bd", ""},
+		{"a", "ap", ""},
+		{"v1", "v12", ""},
+		{"ap", "team/app", ""},
+		{"ap", "a-p", ""},
+		{"ap", "", ""},
+	} {
+		if got := ShortRepository(tt.path, strings.Fields(tt.paths)); got != tt.want {
 			t.Errorf("%s among %s: %q, want %q", tt.path, tt.paths, got, tt.want)
 		}
 	}

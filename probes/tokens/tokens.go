@@ -22,6 +22,7 @@ import (
 	"github.com/pullprobe/pullprobe/probes/refusal"
 	"github.com/pullprobe/pullprobe/probes/requests"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -56,7 +57,7 @@ func failed(cause report.Cause, message string, facts evidence.Facts) Result {
 func Realm(c answers.Challenge) (*url.URL, *Result) {
 	realm, err := url.Parse(c.Realm)
 	if err != nil || !httpclient.IsHostName(realm.Host) {
-		message := "the registry names no usable token service (realm " + strconv.Quote(report.Clean(c.Realm, 60)) + ")"
+		message := "the registry names no usable token service (realm " + strconv.Quote(readable.Clean(c.Realm, 60)) + ")"
 		t := failed(report.TokenServiceFailed, message, nil)
 		return nil, &t
 	}
@@ -71,6 +72,7 @@ type Request struct {
 	Host   runtimeconfig.Host // that names the token service
 	Domain string             // of the image
 	Route  *Route             // to the token service; nil: it was not checked
+	Plain  bool               // the runtime sends it without the headers of hosts.toml
 
 	Challenge  answers.Challenge
 	Realm      *url.URL
@@ -85,7 +87,7 @@ func (r Request) Fetch(ctx context.Context) Result {
 	realm := r.Realm
 	username, secret := httpclient.UsernameAndSecret(r.Cred)
 	if realm.Scheme != "https" && realm.Scheme != "http" {
-		return NotSent("skipped: the token service " + report.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
+		return NotSent("skipped: the token service " + readable.Clean(realm.Host, 80) + " has no TLS, and credentials are not sent without it")
 	}
 	if t, blocked := r.Route.blocked(realm); blocked {
 		return t
@@ -160,7 +162,9 @@ func (t Result) withStatuses(post, get Result) Result {
 // ask sends one request for a token. It reports whether there was an answer.
 func (r Request) ask(ctx context.Context, method string) (Result, bool) {
 	start, ch := time.Now(), r.Challenge
-	rep, err := r.Client.Send(ctx, httpclient.TokenRequest(method, r.Realm, ch.Service, ch.Scopes, r.Repository, r.Cred))
+	request := httpclient.TokenRequest(method, r.Realm, ch.Service, ch.Scopes, r.Repository, r.Cred)
+	request.Plain = r.Plain
+	rep, err := r.Client.Send(ctx, request)
 	if err != nil {
 		return r.fault(err, time.Since(start)), false
 	}
@@ -171,9 +175,9 @@ func (r Request) ask(ctx context.Context, method string) (Result, bool) {
 	}
 	t.Status, t.Took = rep.Status, rep.Took
 	if secret != "" && (rep.NoForm || rep.Dropped) {
-		t.LoginLost = "the token service redirects " + method + " to " + report.Clean(rep.Host, 80) + ", and the login is lost there"
+		t.LoginLost = "the token service redirects " + method + " to " + readable.Clean(rep.Host, 80) + ", and the login is lost there"
 		if t.Outcome == report.Pass && rep.Dropped && httpclient.SameSite(rep.Host, r.Realm.Host) {
-			t = NotSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)")
+			t = NotSent("it redirects to " + readable.Clean(rep.Host, 80) + ", where credentials are not sent (the runtime would send them)")
 			t.Status, t.Took = rep.Status, rep.Took
 		}
 	}
@@ -238,7 +242,7 @@ func read(rep *httpclient.Reply, method string, anonymous bool) Result {
 	unauthorized, forbidden := rep.Status == http.StatusUnauthorized, rep.Status == http.StatusForbidden
 	switch {
 	case rep.Dropped && (unauthorized || forbidden):
-		return NotSent("it redirects to " + report.Clean(rep.Host, 80) + ", where credentials are not sent")
+		return NotSent("it redirects to " + readable.Clean(rep.Host, 80) + ", where credentials are not sent")
 	case rep.NoForm && (unauthorized || forbidden):
 		return fail(report.TokenServiceFailed, "it redirects POST, which containerd sends, and the login is lost there: "+
 			answers.StatusText(rep.Status))
@@ -261,7 +265,7 @@ func read(rep *httpclient.Reply, method string, anonymous bool) Result {
 	token, field := tokenIn(rep.Body, method)
 	if field != "" {
 		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status)+
-			" with a token, and a field "+strconv.Quote(report.Clean(field, 40))+" that the runtime cannot read")
+			" with a token, and a field "+strconv.Quote(readable.Clean(field, 40))+" that the runtime cannot read")
 	}
 	if token == "" {
 		return fail(report.TokenServiceFailed, "it answers "+answers.StatusText(rep.Status)+" without a token")

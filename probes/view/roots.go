@@ -19,6 +19,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/evidence"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 	"github.com/pullprobe/pullprobe/runtimeconfig"
 )
 
@@ -228,7 +229,7 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 	e := evidence.Facts{report.KeyStarted: at.UTC().Format(time.RFC3339), report.KeyCount: strconv.Itoa(r.Count)}
 	check := report.Check{ID: report.IDRuntimeCA, Kind: report.KindTLS, Target: strings.Join(r.From, ", "), Outcome: report.Pass}
 	check.Summary = fmt.Sprintf("the trust store (%d certificates) is older than %s, which started at %s",
-		r.Count, runtime, report.Time(at))
+		r.Count, runtime, readable.Time(at))
 	var newer []string
 	var last rootFile
 	for _, f := range r.files {
@@ -244,7 +245,7 @@ func (r *Roots) Started(runtime string, at time.Time) report.Check {
 		e[report.KeyFiles] = strings.Join(newer, ",")
 		e[report.KeyModified] = last.changed.UTC().Format(time.RFC3339)
 		check.Summary = fmt.Sprintf("%s was changed at %s, after %s started (%s): %s reads the trust store once, at its first TLS connection",
-			report.Clean(last.name, 120), report.Time(last.changed), runtime, report.Time(at), runtime)
+			readable.Clean(last.name, 120), readable.Time(last.changed), runtime, readable.Time(at), runtime)
 	}
 	check.Evidence = e.Checked()
 	return check

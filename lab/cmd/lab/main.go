@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -23,12 +24,15 @@ import (
 
 const usage = `usage: lab COMMAND
 
-  build                      build all binaries that have changed
-  up                         build, and start the lab
+  build [VERSIONS]           build all binaries that have changed
+  up [VERSIONS] [NODE…]      build, and start the lab with these nodes (default: node-a and
+                             node-b); VERSIONS: -kubernetes 1.33 -containerd 1.7
+  add NODE                   start one more node
+  remove NODE                end a node, and delete it from the cluster
   down                       end the lab and remove everything but the binaries
   status                     show services and injected faults
   kubectl ARGS…              run kubectl as administrator
-  node NODE CMD…             run a program inside node-a, node-b or infra
+  node NODE CMD…             run a program inside a node or infra
   hosts                      list the registries
   faults                     list the faults
   inject NODE|all FAULT      break a node
@@ -80,15 +84,8 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 			return errUsage
 		}
 		return lab.Init(dir, args[0])
-	case "build":
-		return lab.Build(ctx, dir, lab.NewProgress(os.Stderr))
-	case "up":
-		p := lab.NewProgress(os.Stderr)
-		if _, err := lab.Up(ctx, dir, p); err != nil {
-			return err
-		}
-		p.Say("the lab is up; see lab status, lab kubectl get nodes, lab help")
-		return nil
+	case "build", "up":
+		return start(ctx, dir, command, args)
 	case "down":
 		return lab.Down(dir)
 	case "faults":
@@ -100,16 +97,18 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 	case "hosts":
 		return printTable(func(w io.Writer) {
 			for _, h := range lab.Hosts() {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", h.Name, h.Addr, h.Does)
+				fmt.Fprintf(w, "%s\t%v\t%s\n", h.Name, h.Addrs(), h.Does)
 			}
 		})
 	}
 
 	attached := map[string]func(context.Context, *lab.Lab, []string) error{
 		"status": status, "kubectl": kubectl, "node": node, "load": load, "pull": pull, "push": push, "dns": dns,
-		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, args, l.Inject) },
+		"add":    func(ctx context.Context, l *lab.Lab, args []string) error { return forNode(ctx, args, l.AddNode) },
+		"remove": func(ctx context.Context, l *lab.Lab, args []string) error { return forNode(ctx, args, l.RemoveNode) },
+		"inject": func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, l, args, l.Inject) },
 		"heal":   func(ctx context.Context, l *lab.Lab, args []string) error { return l.Heal(ctx) },
-		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, args, l.Lift) },
+		"lift":   func(ctx context.Context, l *lab.Lab, args []string) error { return forNodes(ctx, l, args, l.Lift) },
 		"start": func(ctx context.Context, l *lab.Lab, args []string) error {
 			return forService(ctx, args, l.StartService)
 		},
@@ -134,6 +133,27 @@ func run(ctx context.Context, dir lab.Dir, args []string) error {
 	return f(ctx, l, args)
 }
 
+// start builds a lab, and starts it if command is "up".
+func start(ctx context.Context, dir lab.Dir, command string, args []string) error {
+	flags := flag.NewFlagSet(command, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	var v lab.Versions
+	flags.StringVar(&v.Kubernetes, "kubernetes", "", "minor version")
+	flags.StringVar(&v.Containerd, "containerd", "", "minor version")
+	if err := flags.Parse(args); err != nil || command == "build" && flags.NArg() > 0 {
+		return fmt.Errorf("%w: %s [-kubernetes VERSION] [-containerd VERSION]", errUsage, command)
+	}
+	p := lab.NewProgress(os.Stderr)
+	if command == "build" {
+		return lab.Build(ctx, dir, v, p)
+	}
+	if _, err := lab.Up(ctx, dir, v, p, flags.Args()...); err != nil {
+		return err
+	}
+	p.Say("the lab is up; see lab status, lab kubectl get nodes, lab help")
+	return nil
+}
+
 func printTable(f func(io.Writer)) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	f(w)
@@ -143,7 +163,7 @@ func printTable(f func(io.Writer)) error {
 func status(ctx context.Context, l *lab.Lab, args []string) error {
 	fmt.Printf("lab in %s\n\n", l.Dir())
 	err := printTable(func(w io.Writer) {
-		for _, space := range append([]string{lab.Infra}, lab.NodeNames()...) {
+		for _, space := range l.Spaces() {
 			services, err := l.Services(ctx, space)
 			if err != nil {
 				fmt.Fprintf(w, "%s\t%v\n", space, err)
@@ -157,7 +177,7 @@ func status(ctx context.Context, l *lab.Lab, args []string) error {
 				fmt.Fprintf(w, "%s\t%s\t%s\tstarted %d times\n", space, s.Name, state, s.Starts)
 			}
 		}
-		for _, n := range lab.NodeNames() {
+		for _, n := range l.NodeNames() {
 			if injected, err := l.Injected(n); err != nil {
 				fmt.Fprintf(w, "%s\tfaults: %v\n", n, err)
 			} else if len(injected) > 0 {
@@ -190,14 +210,21 @@ func node(ctx context.Context, l *lab.Lab, args []string) error {
 	return cmd.Wait()
 }
 
-// forNodes calls do for one node or for all.
-func forNodes(ctx context.Context, args []string, do func(ctx context.Context, node, fault string) error) error {
+func forNode(ctx context.Context, args []string, do func(ctx context.Context, node string) error) error {
+	if len(args) != 1 {
+		return fmt.Errorf("%w: one NODE", errUsage)
+	}
+	return do(ctx, args[0])
+}
+
+// forNodes calls do for one node or for all that are started.
+func forNodes(ctx context.Context, l *lab.Lab, args []string, do func(ctx context.Context, node, fault string) error) error {
 	if len(args) != 2 {
 		return fmt.Errorf("%w: NODE|all FAULT", errUsage)
 	}
 	nodes := []string{args[0]}
 	if args[0] == "all" {
-		nodes = lab.NodeNames()
+		nodes = l.NodeNames()
 	}
 	for _, n := range nodes {
 		if err := do(ctx, n, args[1]); err != nil {

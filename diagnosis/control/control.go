@@ -1,4 +1,6 @@
-package diagnosis
+// Package control decides from a set of hosts whether a node reaches anything at all:
+// the check "control". It does no I/O.
+package control
 
 import (
 	"fmt"
@@ -10,10 +12,11 @@ import (
 	"time"
 
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
-// ControlHost is one host of the control set, as it was last checked.
-type ControlHost struct {
+// Host is one host of the control set, as it was last checked.
+type Host struct {
 	report.Registry
 	// Known means that this node has reached the host before, or that the
 	// configuration names it as a host that every node reaches.
@@ -21,7 +24,7 @@ type ControlHost struct {
 }
 
 // answered reports whether anything came back from the host, good or bad.
-func (h ControlHost) answered() bool {
+func (h Host) answered() bool {
 	return h.State == report.Reachable || h.State == report.Limited || h.State == report.Unreachable && h.Cause.Stage() >= report.StageTLS
 }
 
@@ -30,13 +33,13 @@ func (h ControlHost) answered() bool {
 // reachable.
 const minUnreachable = 3
 
-// Control is the check "control": whether a node reaches anything at all. It
+// Check returns the check "control": whether a node reaches anything at all. It
 // fails only if no host answers, neither by name nor by address, and if they are
 // so many, or so unrelated, that the node is what they have in common; weak=true
 // marks a guess. Otherwise it passes, or is skipped if there are too few hosts to
 // compare with. excludingTarget means that these are hosts beside one that is
 // unreachable already.
-func Control(hosts []ControlHost, excludingTarget bool, now time.Time) report.Check {
+func Check(hosts []Host, excludingTarget bool, now time.Time) report.Check {
 	c := report.Check{ID: report.IDControl, Kind: report.KindControl, Outcome: report.Skipped}
 	s := surveyOf(hosts)
 	all := len(s.answered) + len(s.silent)
@@ -52,21 +55,21 @@ func Control(hosts []ControlHost, excludingTarget bool, now time.Time) report.Ch
 	switch {
 	case len(s.answered) > 0:
 		c.Outcome = report.Pass
-		c.Evidence[report.KeyHosts] = report.Abbreviate(s.answered)
+		c.Evidence[report.KeyHosts] = readable.Abbreviate(s.answered)
 		which := "hosts"
 		if excludingTarget {
 			which = "other hosts"
 		}
-		c.Summary = fmt.Sprintf("this node reaches %d of %d %s: %s", len(s.answered), all, which, report.Abbreviate(s.answered))
+		c.Summary = fmt.Sprintf("this node reaches %d of %d %s: %s", len(s.answered), all, which, readable.Abbreviate(s.answered))
 	case !strong && !weak:
 		c.Summary = "too few known hosts to tell a registry outage from a node outage; add some with --control"
 	default:
 		c.Outcome, c.Cause = report.Fail, shared(s.causes)
-		c.Evidence[report.KeyHosts] = report.Abbreviate(s.silent)
+		c.Evidence[report.KeyHosts] = readable.Abbreviate(s.silent)
 		if !strong {
 			c.Evidence[report.KeyWeak] = report.True
 		}
-		c.Summary = fmt.Sprintf("this node cannot reach any of %d hosts (%s)", len(s.silent), report.Abbreviate(s.silent))
+		c.Summary = fmt.Sprintf("this node cannot reach any of %d hosts (%s)", len(s.silent), readable.Abbreviate(s.silent))
 	}
 	return c
 }
@@ -80,7 +83,7 @@ type survey struct {
 	oldest           time.Time // when the first of them was checked
 }
 
-func surveyOf(hosts []ControlHost) survey {
+func surveyOf(hosts []Host) survey {
 	s := survey{addresses: map[string]bool{}, known: map[string]bool{}, domains: map[string]bool{}, causes: map[report.Cause]int{}}
 	for _, h := range hosts {
 		switch {
@@ -107,13 +110,13 @@ func surveyOf(hosts []ControlHost) survey {
 
 // independent reports whether the host is checked for itself. Token services and
 // layer hosts fail together with the registry that they belong to.
-func (h ControlHost) independent() bool {
+func (h Host) independent() bool {
 	return len(h.Roles) == 0 || slices.ContainsFunc(h.Roles,
 		func(role report.Role) bool { return role != report.RoleToken && role != report.RoleBlob })
 }
 
 // addressKey is equal for hosts at the same address.
-func (h ControlHost) addressKey() string {
+func (h Host) addressKey() string {
 	if len(h.Addresses) > 0 {
 		return h.Addresses[0]
 	}
@@ -122,7 +125,7 @@ func (h ControlHost) addressKey() string {
 
 // baseDomain returns the last two labels of the host's name, or its address: a
 // rough guess at its owner.
-func (h ControlHost) baseDomain() string {
+func (h Host) baseDomain() string {
 	name := h.Host
 	if host, _, err := net.SplitHostPort(name); err == nil {
 		name = host

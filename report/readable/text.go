@@ -1,4 +1,7 @@
-package report
+// Package readable makes text and figures readable. Everything that people read passes
+// through here: one policy for foreign text, one ellipsis, one unit system, one form for
+// durations and for times, one width of lines.
+package readable
 
 import (
 	"math"
@@ -11,24 +14,20 @@ import (
 	"unicode/utf8"
 )
 
-// This file holds how text and figures become readable. Everything that people
-// read passes through here: one policy for foreign text, one ellipsis, one unit
-// system, one form for durations and for times.
-
-// ellipsis ends every text that was cut. [Redactor] depends on it: the end of
-// a text before an ellipsis may be the beginning of a secret.
-const ellipsis = "…"
+// Ellipsis ends every text that was cut. The redactor depends on it: the end of a text
+// before an ellipsis may be the beginning of a secret.
+const Ellipsis = "…"
 
 // Sanitize returns s as one line of printable text. Runs of white space become
 // one space, white space at both ends goes. Invalid UTF-8, U+FFFD, control and
 // format characters (terminal escapes, bidirectional overrides), private use,
 // unassigned and invisible characters go.
 func Sanitize(s string) string {
-	return strings.Join(strings.FieldsFunc(printable(s), isSpace), " ")
+	return strings.Join(strings.FieldsFunc(Printable(s), isSpace), " ")
 }
 
-// printable does what [Sanitize] does, but keeps the number of spaces.
-func printable(s string) string {
+// Printable does what [Sanitize] does, but keeps the number of spaces.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case unicode.IsSpace(r):
@@ -48,21 +47,21 @@ func Truncate(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}
-	cut := limit - len(ellipsis)
+	cut := limit - len(Ellipsis)
 	if cut < 0 {
 		return ""
 	}
 	for cut > 0 && !utf8.RuneStart(s[cut]) {
 		cut--
 	}
-	return s[:cut] + ellipsis
+	return s[:cut] + Ellipsis
 }
 
 // Clean returns the sanitized text of s, truncated to limit bytes. Of a very long
 // text it reads only the beginning.
 func Clean(s string, limit int) string {
 	if len(s) > 4*limit {
-		return Truncate(Sanitize(s[:4*limit])+ellipsis, limit)
+		return Truncate(Sanitize(s[:4*limit])+Ellipsis, limit)
 	}
 	return Truncate(Sanitize(s), limit)
 }
@@ -169,7 +168,8 @@ func Abbreviate(names []string) string {
 
 // programs are those whose commands a fix may have.
 var programs = []string{
-	"kubectl", "oc", "crictl", "curl", "openssl", "systemctl", "journalctl", "talosctl", "dmesg", "du", "ip", "grep", "nslookup",
+	"kubectl", "oc", "crictl", "curl", "openssl", "systemctl", "journalctl", "talosctl", "dmesg", "du", "df", "ip", "grep",
+	"nslookup", "getent", "docker",
 }
 
 // IsCommand reports whether a line of a fix is a command to be copied.

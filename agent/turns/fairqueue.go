@@ -1,4 +1,6 @@
-package agent
+// Package turns limits how many examinations are in progress, and shares them fairly between
+// namespaces and registries.
+package turns
 
 import (
 	"context"
@@ -10,28 +12,30 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// limiter limits how many examinations are in progress, so that a namespace full of stuck
-// pods neither starves others nor overloads a registry. [fairQueue] decides; limiter
+// Limiter limits how many examinations are in progress, so that a namespace full of stuck
+// pods neither starves others nor overloads a registry. [fairQueue] decides; Limiter
 // waits.
-type limiter struct {
+type Limiter struct {
 	mu sync.Mutex
 	fairQueue
 	timer *time.Timer // for the time at which the next one may begin
 }
 
-func newLimiter(slots int, perSecond func() int) *limiter {
-	return &limiter{fairQueue: fairQueue{
+// New returns a Limiter with so many slots, and a rate of examinations per second and
+// registry.
+func New(slots int, perSecond func() int) *Limiter {
+	return &Limiter{fairQueue: fairQueue{
 		slots:     slots,
 		perSecond: perSecond,
 		running:   map[string]int{},
-		waiting:   map[string][]*waiter{},
+		waiting:   map[string][]*Waiter{},
 		buckets:   map[string]*rate.Limiter{},
 	}}
 }
 
-// acquire waits until the waiter may begin. It returns false if ctx ended before. After
-// true, release must be called.
-func (l *limiter) acquire(ctx context.Context, w *waiter) bool {
+// Acquire waits until the waiter may begin. It returns false if ctx ended before. After
+// true, Release must be called.
+func (l *Limiter) Acquire(ctx context.Context, w *Waiter) bool {
 	l.mu.Lock()
 	l.add(w)
 	l.grant()
@@ -53,16 +57,16 @@ func (l *limiter) acquire(ctx context.Context, w *waiter) bool {
 	return false
 }
 
-// release ends what a waiter began.
-func (l *limiter) release(w *waiter) {
+// Release ends what a waiter began.
+func (l *Limiter) Release(w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.finish(w)
 	l.grant()
 }
 
-// prioritize makes a waiter urgent because a user asked.
-func (l *limiter) prioritize(w *waiter) {
+// Prioritize makes a waiter urgent because a user asked.
+func (l *Limiter) Prioritize(w *Waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w.urgent = true
@@ -70,7 +74,7 @@ func (l *limiter) prioritize(w *waiter) {
 }
 
 // grant lets all begin that may. l.mu is held.
-func (l *limiter) grant() {
+func (l *Limiter) grant() {
 	for {
 		w, retryAt := l.next(time.Now())
 		if w != nil {
@@ -91,16 +95,18 @@ func (l *limiter) grant() {
 	}
 }
 
-// waiter is one examination that waits to begin, or has begun.
-type waiter struct {
+// Waiter is one examination that waits to begin, or has begun.
+type Waiter struct {
 	namespace string
 	registry  string // empty: no registry is contacted
 	urgent    bool   // a user waits for it
 	granted   chan struct{}
 }
 
-func newWaiter(namespace, registry string, urgent bool) *waiter {
-	return &waiter{namespace: namespace, registry: registry, urgent: urgent, granted: make(chan struct{})}
+// NewWaiter returns a Waiter for an examination of a namespace. An empty registry: none is
+// contacted. It is urgent if a user waits for it.
+func NewWaiter(namespace, registry string, urgent bool) *Waiter {
+	return &Waiter{namespace: namespace, registry: registry, urgent: urgent, granted: make(chan struct{})}
 }
 
 // fairQueue decides which examination begins next. It takes the time as an argument.
@@ -116,19 +122,19 @@ type fairQueue struct {
 
 	running map[string]int // by namespace
 	total   int
-	waiting map[string][]*waiter // by namespace, in order of arrival
+	waiting map[string][]*Waiter // by namespace, in order of arrival
 	order   []string             // namespaces that wait, in their turn
 	buckets map[string]*rate.Limiter
 }
 
 const (
-	// burstSeconds is for how many seconds of the rate examinations may begin at once.
-	burstSeconds = 4
+	// BurstSeconds is for how many seconds of the rate examinations may begin at once.
+	BurstSeconds = 4
 	// namespaceFactor is the rate of a namespace in rates of a registry: it has several.
 	namespaceFactor = 4
 )
 
-func (f *fairQueue) add(w *waiter) {
+func (f *fairQueue) add(w *Waiter) {
 	if len(f.waiting[w.namespace]) == 0 {
 		f.order = append(f.order, w.namespace)
 	}
@@ -136,8 +142,8 @@ func (f *fairQueue) add(w *waiter) {
 }
 
 // remove removes a waiter that has not begun.
-func (f *fairQueue) remove(w *waiter) {
-	left := slices.DeleteFunc(f.waiting[w.namespace], func(o *waiter) bool { return o == w })
+func (f *fairQueue) remove(w *Waiter) {
+	left := slices.DeleteFunc(f.waiting[w.namespace], func(o *Waiter) bool { return o == w })
 	f.waiting[w.namespace] = left
 	if len(left) == 0 {
 		delete(f.waiting, w.namespace)
@@ -146,7 +152,7 @@ func (f *fairQueue) remove(w *waiter) {
 }
 
 // finish frees the slot of a waiter that has begun.
-func (f *fairQueue) finish(w *waiter) {
+func (f *fairQueue) finish(w *Waiter) {
 	f.total--
 	if f.running[w.namespace]--; f.running[w.namespace] == 0 {
 		delete(f.running, w.namespace)
@@ -155,7 +161,7 @@ func (f *fairQueue) finish(w *waiter) {
 
 // next takes the waiter that begins now. If there is none, retryAt is when one may begin
 // although nothing else changes; zero: none will.
-func (f *fairQueue) next(now time.Time) (w *waiter, retryAt time.Time) {
+func (f *fairQueue) next(now time.Time) (w *Waiter, retryAt time.Time) {
 	if f.total >= f.slots {
 		return nil, retryAt
 	}
@@ -170,7 +176,7 @@ func (f *fairQueue) next(now time.Time) (w *waiter, retryAt time.Time) {
 				f.admit(w, now)
 				return w, time.Time{}
 			}
-			retryAt = earliest(retryAt, at)
+			retryAt = Earliest(retryAt, at)
 		}
 	}
 	return nil, retryAt
@@ -178,7 +184,7 @@ func (f *fairQueue) next(now time.Time) (w *waiter, retryAt time.Time) {
 
 // firstReady returns the first waiter of a namespace that the rates allow to begin, an
 // urgent one if there is one, or when they allow one.
-func (f *fairQueue) firstReady(ns string, now time.Time) (first *waiter, retryAt time.Time) {
+func (f *fairQueue) firstReady(ns string, now time.Time) (first *Waiter, retryAt time.Time) {
 	if at := f.readyAt(namespaceKey(ns), namespaceFactor, now); at.After(now) {
 		return nil, at
 	}
@@ -196,7 +202,7 @@ func (f *fairQueue) firstReady(ns string, now time.Time) (first *waiter, retryAt
 			isReady = !at.After(now)
 			ready[w.registry] = isReady
 			if !isReady {
-				retryAt = earliest(retryAt, at)
+				retryAt = Earliest(retryAt, at)
 			}
 		}
 		switch {
@@ -213,7 +219,7 @@ func (f *fairQueue) firstReady(ns string, now time.Time) (first *waiter, retryAt
 }
 
 // admit lets a waiter begin.
-func (f *fairQueue) admit(w *waiter, now time.Time) {
+func (f *fairQueue) admit(w *Waiter, now time.Time) {
 	f.remove(w)
 	if i := slices.Index(f.order, w.namespace); i >= 0 { // its namespace is the last one now
 		f.order = append(slices.Delete(f.order, i, i+1), w.namespace)
@@ -236,10 +242,10 @@ func (f *fairQueue) bucket(key string, factor int, now time.Time) *rate.Limiter 
 	b := f.buckets[key]
 	switch {
 	case b == nil:
-		b = rate.NewLimiter(rate.Limit(perSecond), perSecond*burstSeconds)
-	case b.Burst() != perSecond*burstSeconds:
+		b = rate.NewLimiter(rate.Limit(perSecond), perSecond*BurstSeconds)
+	case b.Burst() != perSecond*BurstSeconds:
 		b.SetLimitAt(now, rate.Limit(perSecond))
-		b.SetBurstAt(now, perSecond*burstSeconds)
+		b.SetBurstAt(now, perSecond*BurstSeconds)
 	}
 	return b
 }
@@ -267,4 +273,12 @@ func (f *fairQueue) consume(key string, factor int, now time.Time) {
 		maps.DeleteFunc(f.buckets, func(_ string, b *rate.Limiter) bool { return b.TokensAt(now) >= float64(b.Burst()) })
 	}
 	f.buckets[key] = b
+}
+
+// Earliest returns the earlier of two times; a zero time does not count.
+func Earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -1,4 +1,5 @@
-package report
+// Package redact removes secrets from texts before they are published or logged.
+package redact
 
 import (
 	"encoding/base64"
@@ -6,12 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-)
 
-// Limits of the texts of a published check, in bytes.
-const (
-	maxEvidence = 512
-	maxSummary  = 400
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // Redactor removes secrets from texts before they are published or logged:
@@ -25,9 +22,8 @@ type Redactor struct {
 // match by accident in every text.
 const minSecret = 4
 
-// NewRedactor returns a redactor that knows these secrets, see
-// [Redactor.With].
-func NewRedactor(secrets ...string) Redactor { return Redactor{}.With(secrets...) }
+// New returns a redactor that knows these secrets, see [Redactor.With].
+func New(secrets ...string) Redactor { return Redactor{}.With(secrets...) }
 
 // With returns a redactor that also knows these secrets, as they are and in the
 // forms in which they travel: escaped for a URL's query or path, and in base64.
@@ -36,10 +32,9 @@ func NewRedactor(secrets ...string) Redactor { return Redactor{}.With(secrets...
 // checks could not be read any longer.
 func (r Redactor) With(secrets ...string) Redactor {
 	r.secrets = slices.Clone(r.secrets)
-	words := vocabulary()
 	for _, secret := range secrets {
 		for _, form := range forms(secret) {
-			known := slices.Contains(r.secrets, form) || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, form) })
+			known := slices.Contains(r.secrets, form) || slices.ContainsFunc(vocabulary, func(w string) bool { return strings.Contains(w, form) })
 			if len(form) >= minSecret && !known {
 				r.secrets = append(r.secrets, form)
 			}
@@ -66,7 +61,7 @@ func forms(secret string) []string {
 	}
 	raw := []byte(secret)
 	return []string{
-		Sanitize(secret), // texts are sanitized before they are searched
+		readable.Sanitize(secret), // texts are sanitized before they are searched
 		url.QueryEscape(secret),
 		url.PathEscape(secret),
 		base64.StdEncoding.EncodeToString(raw),
@@ -77,22 +72,24 @@ func forms(secret string) []string {
 }
 
 // vocabulary lists the words that every check consists of, beside what it is
-// about: kinds, ids, causes, and the values that rules compare.
-func vocabulary() []string {
-	words := strings.Fields(`true false absent anonymous basic bearer containerd elsewhere files hidden hosts hung later likely local noSpace
-		podListsOwn provider read unknown unspecified loopback private shared CreateContainerError Always
-		running initializing runtime log`)
-	words = append(words,
-		IDReference, IDPod, IDQueue, IDDisk, IDClock, IDPull, IDControl,
-		IDCredentials, IDCredentialsNode, IDCredentialsAccount, IDCredentialProviders,
-		IDRuntime, IDRuntimeProcess, IDRuntimeConfig, IDRuntimeEnvironment, IDRuntimeCA, IDRuntimeProxy, IDRuntimeSandbox,
-		familyDNS, familyDial, familyTLS, familyRegistry, familyToken, familyManifest, familyImage, FamilyBlob,
-	)
-	for _, c := range Catalogue() {
-		words = append(words, string(c.Cause))
-	}
-	return words
-}
+// about: kinds, the values that rules compare, ids, causes.
+var vocabulary = strings.Fields(`
+	true false absent anonymous basic bearer containerd elsewhere files hidden hosts hung later likely local noSpace
+	podListsOwn provider read unknown unspecified loopback private shared CreateContainerError Always
+	running initializing runtime log
+	reference pod queue disk clock pull control credentials credentials/node credentials/account credentials/providers
+	runtime runtime/process runtime/config.toml runtime/environment runtime/ca runtime/proxy runtime/sandbox
+	dns dial tls registry token manifest image blob
+	Undetermined Healthy Recovered NotAPullProblem Unscheduled InvalidReference TagNotFound RepositoryNotFound
+	AccessDeniedOrMissing PlatformMismatch NeverPullNotPresent PresentNotAuthorized SignatureRejected
+	PullSecretMissing PullSecretMalformed PullSecretOtherRegistry PullSecretNotAttached CredentialsMissing
+	CredentialsRejected CredentialsExpired AccessForbidden HostNotFound RuntimeUnavailable RuntimeConfigStale
+	RuntimeConfigInvalid SandboxImageUnavailable CredentialProviderFailed ResolverUnreachable ResolverFailed
+	ResolverWrongAnswer ConnectionRefused ConnectionTimeout NetworkUnreachable ConnectionReset
+	ProxyUnreachable ProxyDenied TLSHandshakeFailed TLSIntercepted CertificateUntrusted CertificateNotYetValid
+	ClockSkewed PlainHTTPRegistry BlobHostUnreachable MirrorFaulty DiskFull InodesExhausted DiskReadOnly
+	DiskIOError UnpackFailed PullTimedOut PullQueueLimited RateLimited RegistryUnavailable TokenServiceFailed
+	CertificateExpired CertificateNameMismatch CertificateInvalid UnsupportedManifest LayerCorrupt`)
 
 var (
 	userinfo = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/@\s"']+@`)
@@ -101,12 +98,15 @@ var (
 	keyed    = regexp.MustCompile(`(?i)\b(password|passwd|token|secret|auth|sig|signature|x-amz-[a-z-]+)=[^&\s"']+`)
 )
 
+// PasswordBlank is what the reader of a fix replaces by a password. It stays.
+const PasswordBlank = "<PASSWORD>"
+
 const removed = "[redacted]"
 
 // Text sanitizes a text, removes secrets from it and truncates it to limit bytes
 // (0: no limit).
 func (r Redactor) Text(s string, limit int) string {
-	s = Sanitize(s) // before anything else: what is invisible must not split a secret
+	s = readable.Sanitize(s) // before anything else: what is invisible must not split a secret
 	for _, secret := range r.secrets {
 		s = strings.ReplaceAll(s, secret, removed)
 	}
@@ -115,7 +115,7 @@ func (r Redactor) Text(s string, limit int) string {
 	s = bearer.ReplaceAllString(s, "$1 "+removed)
 	s = jwt.ReplaceAllString(s, removed)
 	s = keyed.ReplaceAllStringFunc(s, func(pair string) string {
-		if key, value, _ := strings.Cut(pair, "="); value != passwordBlank {
+		if key, value, _ := strings.Cut(pair, "="); value != PasswordBlank {
 			return key + "=" + removed
 		}
 		return pair // a fix's own blank
@@ -123,7 +123,7 @@ func (r Redactor) Text(s string, limit int) string {
 	if limit <= 0 {
 		return s
 	}
-	return Truncate(s, limit)
+	return readable.Truncate(s, limit)
 }
 
 // Lines redacts a text of several lines, and keeps its line breaks. The limit, in bytes,
@@ -137,7 +137,7 @@ func (r Redactor) Lines(s string, limit int) string {
 	if limit <= 0 || len(s) <= limit {
 		return s
 	}
-	return Truncate(s, limit)
+	return readable.Truncate(s, limit)
 }
 
 // withoutCutSecrets removes the beginnings of secrets from a text that was cut
@@ -147,7 +147,7 @@ func (r Redactor) withoutCutSecrets(s string) string {
 	if len(r.secrets) == 0 {
 		return s
 	}
-	for _, dots := range []string{ellipsis, "..."} {
+	for _, dots := range []string{readable.Ellipsis, "..."} {
 		pieces := strings.Split(s, dots)
 		for i := range pieces[:len(pieces)-1] {
 			pieces[i] = r.withoutBeginning(pieces[i])
@@ -167,38 +167,4 @@ func (r Redactor) withoutBeginning(s string) string {
 		}
 	}
 	return s
-}
-
-// Check redacts every text of a check.
-func (r Redactor) Check(c Check) Check {
-	c.ID, c.Host, c.Target = r.Text(c.ID, maxSummary), r.Text(c.Host, maxSummary), r.Text(c.Target, maxSummary)
-	c.Summary, c.BlockedBy = r.Text(c.Summary, maxSummary), r.Text(c.BlockedBy, maxSummary)
-	if c.Evidence != nil {
-		e := make(map[string]string, len(c.Evidence))
-		for k, v := range c.Evidence {
-			e[r.Text(k, 64)] = r.Text(v, maxEvidence)
-		}
-		c.Evidence = e
-	}
-	return c
-}
-
-// Checks redacts a list of checks. Draw the verdict from the result: then the
-// verdict contains nothing that the checks may not contain.
-func (r Redactor) Checks(in []Check) []Check {
-	out := make([]Check, len(in))
-	for i, c := range in {
-		out[i] = r.Check(c)
-	}
-	return out
-}
-
-// Redacted returns a diagnosis whose checks are redacted, and with them its verdict, for
-// publication. Text of the pod's specification is not secret, even where it equals a
-// secret, but it is a tenant's: it loses unprintable characters and is truncated, and
-// else stays as it is, to be compared with the specification.
-func (d Diagnosis) Redacted() Diagnosis {
-	spec := func(s string, limit int) string { return Truncate(printable(s), limit) }
-	d.Image, d.Asked = spec(d.Image, maxEvidence), spec(d.Asked, 128)
-	return d
 }

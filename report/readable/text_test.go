@@ -1,4 +1,4 @@
-package report_test
+package readable_test
 
 import (
 	"strings"
@@ -6,7 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	. "github.com/pullprobe/pullprobe/report"
+	. "github.com/pullprobe/pullprobe/report/readable"
 )
 
 func TestSanitize(t *testing.T) {

@@ -1,4 +1,4 @@
-package agent
+package turns
 
 import (
 	"context"
@@ -19,12 +19,12 @@ type testQueue struct {
 }
 
 func newTestQueue(slots, rate int) *testQueue {
-	return &testQueue{fairQueue: newLimiter(slots, func() int { return rate }).fairQueue, now: time.Unix(0, 0)}
+	return &testQueue{fairQueue: New(slots, func() int { return rate }).fairQueue, now: time.Unix(0, 0)}
 }
 
-func (r *testQueue) queue(n int, namespace, registry string, asked bool) (out []*waiter) {
+func (r *testQueue) queue(n int, namespace, registry string, asked bool) (out []*Waiter) {
 	for range n {
-		k := newWaiter(namespace, registry, asked)
+		k := NewWaiter(namespace, registry, asked)
 		r.add(k)
 		out = append(out, k)
 	}
@@ -32,7 +32,7 @@ func (r *testQueue) queue(n int, namespace, registry string, asked bool) (out []
 }
 
 // admitAll admits all waiters that may begin, and returns them.
-func (r *testQueue) admitAll() (out []*waiter) {
+func (r *testQueue) admitAll() (out []*Waiter) {
 	for {
 		k, _ := r.next(r.now)
 		if k == nil {
@@ -42,7 +42,7 @@ func (r *testQueue) admitAll() (out []*waiter) {
 	}
 }
 
-func namespacesOf(list []*waiter) string {
+func namespacesOf(list []*Waiter) string {
 	var out []string
 	for _, k := range list {
 		out = append(out, k.namespace)
@@ -68,7 +68,7 @@ func TestNamespacesTakeTurns(t *testing.T) {
 		t.Errorf("when others wait: %s", got)
 	}
 	for range 6 {
-		r.finish(&waiter{namespace: "a"})
+		r.finish(&Waiter{namespace: "a"})
 	}
 	if got := namespacesOf(r.admitAll()); got != "abcabc" {
 		t.Errorf("in turn: %s", got)
@@ -177,7 +177,7 @@ func TestFairQueueAtRandom(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		slots, rate := 1+rnd.IntN(20), 1+rnd.IntN(8)
 		r := newTestQueue(slots, rate)
-		var running []*waiter
+		var running []*Waiter
 		began := map[string][]time.Time{}
 		left := 300
 		for steps := 0; left > 0 || len(running) > 0 || len(r.waiting) > 0; steps++ {
@@ -217,7 +217,7 @@ func TestFairQueueAtRandom(t *testing.T) {
 		}
 		for registry, times := range began {
 			for i := range times {
-				if j := i + burstSeconds*rate + rate; j < len(times) && times[j].Sub(times[i]) < time.Second-time.Millisecond {
+				if j := i + BurstSeconds*rate + rate; j < len(times) && times[j].Sub(times[i]) < time.Second-time.Millisecond {
 					t.Fatalf("seed %d: %d of %s begin within %v", seed, j-i, registry, times[j].Sub(times[i]))
 				}
 			}
@@ -229,16 +229,16 @@ func TestFairQueueAtRandom(t *testing.T) {
 // passed, and that a canceled one leaves no trace.
 func TestAcquire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newLimiter(4, func() int { return 1 })
+		turns := New(4, func() int { return 1 })
 		var wg sync.WaitGroup
 		start := time.Now()
 		for range 12 { // 4 at once, then one a second
-			k := newWaiter("a", "r", false)
+			k := NewWaiter("a", "r", false)
 			wg.Go(func() {
-				if !turns.acquire(t.Context(), k) {
+				if !turns.Acquire(t.Context(), k) {
 					t.Error("not let in")
 				}
-				turns.release(k)
+				turns.Release(k)
 			})
 		}
 		wg.Wait()
@@ -247,41 +247,41 @@ func TestAcquire(t *testing.T) {
 		}
 
 		time.Sleep(time.Minute)
-		var held []*waiter
+		var held []*Waiter
 		for _, ns := range []string{"a", "a", "b", "b"} {
-			held = append(held, newWaiter(ns, "", false))
-			turns.acquire(t.Context(), held[len(held)-1])
+			held = append(held, NewWaiter(ns, "", false))
+			turns.Acquire(t.Context(), held[len(held)-1])
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		gone := make(chan bool)
-		go func() { gone <- turns.acquire(ctx, newWaiter("c", "", false)) }()
+		go func() { gone <- turns.Acquire(ctx, NewWaiter("c", "", false)) }()
 		synctest.Wait()
 		cancel()
 		if <-gone {
 			t.Error("let in without a place")
 		}
-		asked, plain := newWaiter("d", "", false), newWaiter("d", "", false)
+		asked, plain := NewWaiter("d", "", false), NewWaiter("d", "", false)
 		var order []string
-		for _, k := range []*waiter{plain, asked} {
+		for _, k := range []*Waiter{plain, asked} {
 			wg.Go(func() {
-				turns.acquire(t.Context(), k)
+				turns.Acquire(t.Context(), k)
 				if k == asked {
 					order = append(order, "asked")
 				} else {
 					order = append(order, "plain")
 				}
-				turns.release(k)
+				turns.Release(k)
 			})
 			synctest.Wait()
 		}
-		turns.prioritize(asked)
-		turns.release(held[0])
+		turns.Prioritize(asked)
+		turns.Release(held[0])
 		wg.Wait()
 		if !slices.Equal(order, []string{"asked", "plain"}) {
 			t.Errorf("in the order %v", order)
 		}
 		for _, k := range held[1:] {
-			turns.release(k)
+			turns.Release(k)
 		}
 		if turns.total != 0 || len(turns.waiting)+len(turns.running)+len(turns.order) != 0 {
 			t.Errorf("left over: %+v", turns.fairQueue)

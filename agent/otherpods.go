@@ -9,6 +9,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/probes/similar"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
 )
 
 // addSecretOfOthers adds to the check of a pod a pull secret that other pods of its
@@ -49,5 +50,23 @@ func addSecretOfOthers(c *report.Check, p pods.Pod, image string, all []pods.Pod
 	}
 	if found != "" {
 		c.Evidence[report.KeySimilarSecret], c.Evidence[report.KeySimilarUsers] = found, strconv.Itoa(uses)
+	}
+}
+
+// addNewerImage adds to the check of a pod the image that the newest pod of the same owner
+// has for the same container, if that was made later from another template.
+func addNewerImage(c *report.Check, p pods.Pod, container string, all []pods.Pod) {
+	newest := p
+	for _, other := range all {
+		if other.Namespace == p.Namespace && other.Owner.Name == p.Owner.Name && other.Template != "" && other.Created.After(newest.Created) {
+			newest = other
+		}
+	}
+	if p.Template == "" || newest.Template == p.Template {
+		return
+	}
+	image, now := p.ImageOf(container), newest.ImageOf(container)
+	if now != "" && now != image {
+		c.Evidence[report.KeyNewerImage] = readable.Clean(now, 512)
 	}
 }
