@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TEST_AS_PULLPROBE") != "" {
 		main()
 	}
-	os.Exit(m.Run())
+	os.Exit(hosttest.InOwnMounts(m.Run))
 }
 
 // pullprobe returns the command as a user starts it, in a directory of its own.

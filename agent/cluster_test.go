@@ -36,6 +36,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/config"
 	"github.com/pullprobe/pullprobe/agent/publish"
+	"github.com/pullprobe/pullprobe/host/hosttest"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -63,11 +64,13 @@ var sharedAPI = sync.OnceValues(func() (*apiServer, error) {
 var errNoAPIServer = errors.New("no kube-apiserver and etcd: name the former with PULLPROBE_KUBE_APISERVER or put both on PATH")
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if api := startedAPI.Load(); api != nil {
-		api.stop()
-	}
-	os.Exit(code)
+	os.Exit(hosttest.InOwnMounts(func() int {
+		code := m.Run()
+		if api := startedAPI.Load(); api != nil {
+			api.stop()
+		}
+		return code
+	}))
 }
 
 var startedAPI atomic.Pointer[apiServer]

@@ -36,7 +36,19 @@ func rivalsOfResolvers() []rivalry {
 				looks:    "a domain whose own name servers fail: the resolver answers SERVFAIL for it, and well for every other name",
 				acts:     report.FaultUndetermined,
 				question: "resolve another name with {resolver}: if that works, the name servers of this domain are at fault",
-				excluded: func(f finding) bool { return f.Isolated() || f.OtherNameFails() || f.RefusedByResolver() },
+				excluded: func(f finding) bool {
+					return f.Isolated() || f.OtherNameFails() || facts.ResolversRefuse(f.Evidence, f.Host)
+				},
+			},
+			{
+				id:       "domain-refuses",
+				looks:    "a resolver that passes on the REFUSED of this domain's own name servers, and answers for every other name",
+				acts:     report.FaultUndetermined,
+				rare:     true, // most resolvers answer SERVFAIL then
+				question: "resolve another name with {resolver}: if that works, whoever runs the resolver tells why it refuses {host}",
+				excluded: func(f finding) bool {
+					return f.Isolated() || f.OtherNameFails() || !facts.ResolversRefuse(f.Evidence, f.Host)
+				},
 			},
 			{
 				id:       "failure-beside-other-sources",
@@ -52,7 +64,9 @@ func rivalsOfResolvers() []rivalry {
 				acts:     report.FaultUndetermined,
 				rare:     true, // a resolver that answers others says SERVFAIL
 				question: "resolve another name with {resolver}: if that works, the name servers of this domain are at fault",
-				excluded: func(f finding) bool { return f.Isolated() || f.OtherNameFails() || f.RefusedByResolver() },
+				excluded: func(f finding) bool {
+					return f.Isolated() || f.OtherNameFails() || facts.ResolversRefuse(f.Evidence, f.Host)
+				},
 			},
 		}},
 		{cause: report.ResolverWrongAnswer, rivals: []rival{

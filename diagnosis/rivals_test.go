@@ -163,6 +163,8 @@ func rivalCasesOfTheNetwork() []rivalCase {
 	return []rivalCase{
 		{"domain-fails", ResolverFailed, byOtherName, set(byOtherName, atDNS+"/192.0.2.53:53", "otherName", ""), FaultUndetermined},
 		{"domain-fails", ResolverFailed, byOtherName, set(byOtherName, atDNS+"/192.0.2.53:53", "otherName", "answers"), FaultUndetermined},
+		{"domain-refuses", ResolverFailed, set(byOtherName, atDNS+"/192.0.2.53:53", "rcode", "REFUSED"),
+			set(set(byOtherName, atDNS+"/192.0.2.53:53", "rcode", "REFUSED"), atDNS+"/192.0.2.53:53", "otherName", "answers"), FaultNode},
 		{"failure-beside-other-sources", ResolverFailed, servfail, set(servfail, atDNS, "nsswitchOthers", "ldap"), FaultNode},
 		{"domain-unanswered", ResolverUnreachable, silent, set(silent, atDNS+"/192.0.2.53:53", "error", ""), FaultNode},
 		{"address-out-of-order", ResolverWrongAnswer, wrong,

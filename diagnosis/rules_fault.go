@@ -130,7 +130,7 @@ func faultsInTrust() []faultRule {
 		}},
 		{"resolver-fails-for-one-name", "a resolver fails for this name only", func(e *evaluation, o facts.Obstacle) (responsibility, bool) {
 			failed := o.RootCause() == report.ResolverFailed || o.RootCause() == report.ResolverUnreachable
-			if !failed || o.Check.Kind != report.KindDNS || !e.onlyThisName(o.Check.Host) {
+			if !failed || o.Check.Kind != report.KindDNS || !e.onlyThisName(o.Check.Host) || facts.ResolversRefuse(e.Evidence, o.Check.Host) {
 				return no, false
 			}
 			r := presumably(report.FaultUndetermined, "resolve "+o.Check.Host+" with a resolver of another network: "+

@@ -1300,6 +1300,21 @@ func situationsOfNames() []situation {
 			FaultUndetermined, ResolverFailed, Likely, "dns/" + host,
 		},
 		{
+			"REFUSED for this name, other names not known yet",
+			all(reported(ResolverFailed), with(resolverFails(ResolverFailed), ev("rcode", "REFUSED")), ladder(KindDNS, ResolverFailed)),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
+			"REFUSED for this name only",
+			all(
+				reported(ResolverFailed),
+				with(resolverFails(ResolverFailed), ev("rcode", "REFUSED", "otherName", "answers")),
+				ladder(KindDNS, ResolverFailed),
+				check("control", KindControl, Pass, ""),
+			),
+			FaultNode, ResolverFailed, Likely, "dns/" + host,
+		},
+		{
 			"no answer for this name only",
 			all(
 				reported(ResolverUnreachable),

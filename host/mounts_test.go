@@ -10,6 +10,8 @@ import (
 	"github.com/pullprobe/pullprobe/host/hosttest"
 )
 
+func TestMain(m *testing.M) { os.Exit(hosttest.InOwnMounts(m.Run)) }
+
 // start runs a copy of sleep under another name until the test ends.
 func start(t *testing.T, name string, wrap ...string) *Process {
 	t.Helper()

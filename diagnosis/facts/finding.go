@@ -194,22 +194,6 @@ func (f Finding) OtherNameFails() bool {
 	return n > 0
 }
 
-// RefusedByResolver reports whether every resolver that failed refused to answer,
-// which is its own decision, and not the failure of a domain's name servers.
-func (f Finding) RefusedByResolver() bool {
-	n := 0
-	for _, c := range f.Below(report.DNSID(f.Host)) {
-		if c.Outcome != report.Fail {
-			continue
-		}
-		if c.Evidence[report.KeyRcode] != "REFUSED" && c.Evidence[report.KeyError] != "ECONNREFUSED" {
-			return false
-		}
-		n++
-	}
-	return n > 0
-}
-
 // IsAzure reports whether the host is one of Azure's container registries.
 func IsAzure(host string) bool {
 	for _, domain := range []string{".azurecr.io", ".azurecr.cn", ".azurecr.us", ".azurecr.de"} {

@@ -20,6 +20,23 @@ func ResolversThatKnow(e *Evidence, host string) []string {
 	return out
 }
 
+// ResolversRefuse reports whether every resolver that failed for a host's name refused
+// to answer, which is its own decision: resolvers answer SERVFAIL for a domain whose
+// name servers fail (RFC 8914, section 4.23).
+func ResolversRefuse(e *Evidence, host string) bool {
+	n := 0
+	for _, c := range e.Below(report.DNSID(host)) {
+		if c.Outcome != report.Fail {
+			continue
+		}
+		if c.Evidence[report.KeyRcode] != "REFUSED" && c.Evidence[report.KeyError] != "ECONNREFUSED" {
+			return false
+		}
+		n++
+	}
+	return n > 0
+}
+
 // FoundElsewhere reports whether an address that only another resolver returns has
 // a certificate for this host.
 func FoundElsewhere(e *Evidence, host string) bool {

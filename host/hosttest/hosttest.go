@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,4 +116,25 @@ func Expect(t testing.TB, k report.Check, outcome report.Outcome, facts ...strin
 			t.Errorf("%s: %s is %q, want %q (%s %v)", k.ID, name, got, value, k.Summary, k.Evidence)
 		}
 	}
+}
+
+// InOwnMounts runs the tests of a package in a mount namespace of their own, if they run
+// as root, and returns the exit code. A process that one package calls "kubelet" is not
+// found by the tests of another one then: the kubelet shares the runtime's mounts.
+func InOwnMounts(run func() int) int {
+	const done = "TEST_IN_OWN_MOUNTS"
+	if os.Geteuid() != 0 || os.Getenv(done) != "" {
+		return run()
+	}
+	runtime.LockOSThread() // Pdeathsig: the end of the thread that starts it
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Env = append(os.Environ(), done+"=1")
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil { // for example in a container without CAP_SYS_ADMIN
+		return run()
+	}
+	_ = cmd.Wait() // the tests have printed why they fail
+	return cmd.ProcessState.ExitCode()
 }

@@ -55,10 +55,10 @@ func resolverRows() []row {
 		},
 		{
 			name:     "resolvers-refuse",
-			misleads: "server misbehaving: the resolver is well and not for this node",
+			misleads: "server misbehaving: the resolver refuses this name, and answers for others",
 			setup:    dnsFault(rcode("REFUSED")),
 			runtime:  fails(`server misbehaving`),
-			want:     want{"node-infrastructure", "ResolverFailed", "confirmed", []string{"dns/{host}", "pull"}, ""},
+			want:     want{"node-infrastructure", "ResolverFailed", "likely", []string{"dns/{host}", "pull"}, ""},
 		},
 		{
 			name:     "resolvers-silent",
