@@ -24,8 +24,11 @@ func allWeaknesses() []weakness {
 func weaknessesOfChecks() []weakness {
 	return []weakness{
 		{"check-timed-out", "the check timed out before the runtime would", func(f finding, c report.Check) (string, bool) {
-			if f.Message.Exists() {
+			switch {
+			case f.Message.Exists():
 				return "", c.Is(report.KeyDeadline)
+			case f.Unpulled():
+				return "pull the image on this node: the runtime's timeout is longer, usually 30 s or more", c.Is(report.KeyDeadline)
 			}
 			return "wait for the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(report.KeyDeadline)
 		}},
