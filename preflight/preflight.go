@@ -165,7 +165,9 @@ func DecodePlan(s string) (Plan, error) {
 	p.Kinds = p.Kinds[:min(len(p.Kinds), MaxKinds)]
 	for i := range p.Kinds {
 		k := &p.Kinds[i]
-		k.Arch, k.Pool, k.Zone, k.Node = readable.Clean(k.Arch, 60), readable.Clean(k.Pool, 253), readable.Clean(k.Zone, 253), readable.Clean(k.Node, 253)
+		for _, s := range []*string{&k.Arch, &k.Pool, &k.Zone, &k.Node} {
+			*s = readable.Clean(*s, 253)
+		}
 		k.Nodes = max(k.Nodes, 0)
 	}
 	for i := range p.Excluded {

@@ -1,5 +1,6 @@
 // Package opinions holds what the fleet says to this node: what other nodes see of the hosts
-// that it does not reach, which hosts to check for others, and which pods ask for a preflight. Without a fleet it is empty.
+// that it does not reach, which hosts to check for others, and which pods ask for a preflight.
+// Without a fleet it is empty.
 package opinions
 
 import (

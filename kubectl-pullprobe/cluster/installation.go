@@ -233,6 +233,7 @@ func (c *Client) readRights(ctx context.Context, out *Installation, namespace st
 		{"list", "configmaps", c.home, false, "verdicts are those of Events; " + ReaderRole},
 		{"list", "events", namespace, false, "of a pod that no report shows, only the kubelet's message is known"},
 		{"patch", "pods", namespace, false, "'ask' cannot request a diagnosis"},
+		{"create", "pods", namespace, false, "'preflight' cannot check images before a rollout"},
 		{"list", "pods", "", false, "-A shows the pods that the reports name"},
 		{"list", "nodes", "", false, "nodes are compared without their zones, pools and subnets"},
 	} {

@@ -262,7 +262,8 @@ func (r *reader) awaitPreflight(ctx context.Context, pod *corev1.Pod) (last clus
 			return last, "no fleet has answered within " + readable.Duration(time.Since(began).Round(time.Second)) +
 				": pullprobe-fleet is not installed, does not run, or is of an older version (kubectl pullprobe doctor)"
 		case over(ctx):
-			return last, "no answer, or not for all images, from " + readable.Abbreviate(last.Missing()) + ": give --timeout a longer one"
+			return last, "no answer, or not for all images, from " + readable.Abbreviate(last.Missing()) +
+				": give --timeout a longer one, and see whether the agents there are well and up to date (kubectl pullprobe doctor)"
 		}
 		if _, err := r.Pod(ctx, pod.Namespace, pod.Name); apierrors.IsNotFound(err) {
 			return last, "its pod was deleted by others before all nodes had answered"
@@ -270,8 +271,20 @@ func (r *reader) awaitPreflight(ctx context.Context, pod *corev1.Pod) (last clus
 		select {
 		case <-ctx.Done():
 		case <-changes:
+			pause(ctx, together)
 		case <-time.After(poll):
 		}
+	}
+}
+
+// together is how long after an answer others that come with it are awaited.
+const together = 200 * time.Millisecond
+
+// pause waits until a time has passed, or ctx has ended.
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
 	}
 }
 

@@ -172,7 +172,8 @@ func TestPreflight(t *testing.T) {
 			} `json:"kinds"`
 		} `json:"workloads"`
 	}
-	if err := json.Unmarshal([]byte(r.out), &got); err != nil || len(got.Workloads) != 2 || got.Workloads[0].Kinds[1].Results[0].Verdict.Cause != mismatch.Cause {
+	err := json.Unmarshal([]byte(r.out), &got)
+	if err != nil || len(got.Workloads) != 2 || got.Workloads[0].Kinds[1].Results[0].Verdict.Cause != mismatch.Cause {
 		t.Errorf("%v\n%s", err, r.out)
 	}
 
@@ -219,8 +220,10 @@ func TestPreflightCouldNotTell(t *testing.T) {
 			},
 		},
 		{
-			name: "undetermined", say: wellExcept(report.Verdict{Fault: report.FaultUndetermined, Cause: report.Undetermined, Confidence: report.ConfidenceUndetermined}),
-			want: []string{"ok, 3 s undetermined"},
+			name: "undetermined", want: []string{"ok, 3 s undetermined"},
+			say: wellExcept(report.Verdict{
+				Fault: report.FaultUndetermined, Cause: report.Undetermined, Confidence: report.ConfidenceUndetermined,
+			}),
 		},
 		{
 			name: "deleted", want: []string{"its pod was deleted by others"},
