@@ -83,16 +83,23 @@ func verdictsBeforeThePull() []verdictRule {
 		}},
 		{"sandbox-image-unavailable", "the sandbox image is missing, and its path is blocked", func(e *evaluation) (report.Verdict, bool) {
 			// The image that was examined is then the sandbox image, not one of the pod's.
-			sandbox := e.Get(report.IDRuntimeSandbox).Evidence
-			if sandbox[report.KeyPresent] != "false" || sandbox[report.KeyImage] != e.Get(report.IDReference).Target || !e.NoSandbox() {
+			if !e.sandboxImageMissing() {
 				return no, false
 			}
 			o := e.obstacle.WithRootCause(report.SandboxImageUnavailable, report.IDRuntimeSandbox)
 			o = o.LikelyAtMost()
 			return e.verdictIf(o, e.obstacle.Found())
 		}},
+		{"full-disk-stops-sandbox", "the pod has no sandbox yet, and the disk on which the runtime would make it is full", func(
+			e *evaluation,
+		) (report.Verdict, bool) {
+			o := facts.Obstacle{Check: e.Get(report.IDDisk), Because: []string{report.IDDisk, report.IDPod}}
+			o = o.LikelyAtMost("read the pod's Event FailedCreatePodSandBox: it says \"no space left on device\", or names another cause")
+			return e.verdictIf(o, e.Creating() && e.NoSandbox() && o.Check.Outcome == report.Fail)
+		}},
 		{"sandbox-not-ready", "the pod has no sandbox yet, and the path is not blocked", func(e *evaluation) (report.Verdict, bool) {
-			return likely(report.NotAPullProblem, report.IDPod), e.Creating() && e.NoSandbox() && !e.obstacle.Found()
+			open := e.sandboxImageMissing() && !e.obstacle.Clear
+			return likely(report.NotAPullProblem, report.IDPod), e.Creating() && e.NoSandbox() && !e.obstacle.Found() && !open
 		}},
 	}
 }
@@ -437,6 +444,13 @@ func (e *evaluation) verdictIf(o facts.Obstacle, counts bool) (report.Verdict, b
 		return report.Verdict{}, false
 	}
 	return e.weigh(o), true
+}
+
+// sandboxImageMissing reports whether the pod waits for the sandbox image, which is then
+// the image that was examined.
+func (e *evaluation) sandboxImageMissing() bool {
+	sandbox := e.Get(report.IDRuntimeSandbox).Evidence
+	return e.NoSandbox() && sandbox[report.KeyPresent] == "false" && sandbox[report.KeyImage] == e.Get(report.IDReference).Target
 }
 
 // faultIsGone applies where the checks found what the kubelet reported, and do not find it

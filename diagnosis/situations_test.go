@@ -1145,6 +1145,25 @@ func situationsOfAnswers() []situation {
 			FaultNode, SandboxImageUnavailable, Likely, "runtime/sandbox",
 		},
 		{
+			"the sandbox image is missing, and its path is not known",
+			all(
+				with(reference(), func(c *Check) { c.Target = "pause:3" }),
+				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
+				check("runtime/sandbox", KindRuntime, Pass, "", ev("present", "false", "image", "pause:3")),
+				check("dns/"+host, KindDNS, Skipped, ""),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "",
+		},
+		{
+			"no sandbox yet, and the disk is full",
+			all(
+				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
+				check("disk", KindDisk, Fail, DiskFull),
+				ladder("", ""),
+			),
+			FaultNode, DiskFull, Likely, "disk",
+		},
+		{
 			"no sandbox yet, path clear",
 			all(
 				check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent")),
