@@ -31,6 +31,7 @@ func TestPluginPreflight(t *testing.T) {
 	suite.labelNode(t, nodeB, corev1.LabelTopologyZone, "zone-3") // else it is of the same kind as node-a
 	p := newPreflights(t)
 	t.Run("well", p.well)
+	t.Run("kinds", p.kinds)
 	t.Run("tenant", p.tenant)
 	t.Run("interrupt", p.interrupt)
 	t.Run("denied", p.denied)
@@ -179,8 +180,33 @@ func (p preflights) well(t *testing.T) {
 		`{apiVersion: batch/v1, kind: Job, metadata: {generateName: once-}, spec: {template: {spec: {restartPolicy: Never,
 		nodeSelector: {topology.kubernetes.io/zone: zone-2}, containers: [{name: a, image: "` + p.image("big") + `"}]}}}}`
 	text, code := p.run(t, manifest)
-	wantPlugin(t, text, code, 0, "2 images can be pulled on 3 kinds of nodes. Nothing was pulled.", "Left out: 2 nodes: not matched by the pod's nodeSelector",
-		"tag latest: nodes that pull at different times may run different images")
+	wantPlugin(t, text, code, 0, "2 images can be pulled on 3 kinds of nodes. Nothing was pulled.",
+		"Left out: 2 nodes: not matched by the pod's nodeSelector", "tag latest: nodes that pull at different times may run different images")
+}
+
+// kinds checks workloads of which controllers change the pod template, in a List. No volume is made.
+func (p preflights) kinds(t *testing.T) {
+	container := `{name: a, image: "` + p.image("app:1") + `", volumeMounts: [{name: data, mountPath: /data}]}`
+	text, code := p.run(t, `
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: apps/v1, kind: StatefulSet, metadata: {name: db}, spec: {serviceName: db, selector: {matchLabels: {app: db}},
+    template: {metadata: {labels: {app: db}}, spec: {containers: [`+container+`]}},
+    volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]}}
+- {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: log}, spec: {selector: {matchLabels: {app: log}},
+    template: {metadata: {labels: {app: log}}, spec: {containers: [`+container+`], volumes: [{name: data, ephemeral:
+      {volumeClaimTemplate: {spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}}}]}}}}
+- {apiVersion: batch/v1, kind: CronJob, metadata: {name: nightly}, spec: {schedule: "@daily", jobTemplate: {spec: {template:
+    {spec: {restartPolicy: OnFailure, containers: [`+container+`], volumes: [{name: data, emptyDir: {}}]}}}}}}
+- {apiVersion: v1, kind: Pod, metadata: {name: one}, spec: {nodeName: node-b, containers: [`+container+`], volumes: [{name: data, emptyDir: {}}]}}
+`)
+	wantPlugin(t, text, code, 0, "4 images can be pulled on 3 kinds of nodes", "statefulset/db", "daemonset/log", "cronjob/nightly",
+		"pod/one: Left out: 2 nodes: not matched")
+	claims, err := suite.api.CoreV1().PersistentVolumeClaims(p.ns).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(claims.Items) != 0 {
+		t.Errorf("%d volume claims, %v", len(claims.Items), err)
+	}
 }
 
 // tenant checks that rights in the namespace are enough, and that those who lack one are told.
