@@ -118,3 +118,24 @@ func TestErrors(t *testing.T) {
 		}
 	}
 }
+
+// FuzzOf checks that no manifest makes a pod that could run.
+func FuzzOf(f *testing.F) {
+	for text := range strings.SplitSeq(kinds, "\n---\n") {
+		f.Add(text)
+	}
+	f.Add(`{apiVersion: v1, kind: Service, spec: {selector: {matchExpressions: [{key: 1}, 2]}}}`)
+	f.Fuzz(func(t *testing.T, manifest string) {
+		o := &unstructured.Unstructured{}
+		if yaml.Unmarshal([]byte(manifest), &o.Object) != nil {
+			return
+		}
+		list, _ := Of([]*unstructured.Unstructured{o})
+		for _, w := range list {
+			gates := w.Pod.Spec.SchedulingGates
+			if len(gates) == 0 || gates[len(gates)-1].Name != preflight.Gate || w.Pod.Spec.NodeName != "" || w.Pod.Name != "" {
+				t.Errorf("%+v", w.Pod)
+			}
+		}
+	})
+}
