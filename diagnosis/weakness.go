@@ -85,7 +85,7 @@ func (e *evaluation) withWeaknesses(v report.Verdict) report.Verdict {
 	if v.Fault == report.FaultNone || v.Cause == report.Undetermined {
 		return v
 	}
-	f := e.findingOf(v)
+	f, unread := e.findingOf(v), false
 	ids := slices.Clone(v.Because)
 	for _, id := range v.Because {
 		// The answer of a token service is the reason for the manifest's.
@@ -98,9 +98,24 @@ func (e *evaluation) withWeaknesses(v report.Verdict) report.Verdict {
 			if wouldDecide, has := w.has(f, e.Get(id)); has {
 				v.Confidence = atMost(v.Confidence, report.Likely)
 				v.WouldDecide = appendNew(v.WouldDecide, wouldDecide)
+				unread = unread || slices.Contains(loginNotKnown, w.id)
 			}
 		}
 	}
+	if unread && e.Unpulled() && e.Exists(report.IDPod) {
+		return undeterminedLogin(e.Get(v.Because[0]), v)
+	}
+	return v
+}
+
+// loginNotKnown are the weaknesses of an answer that another login may change.
+var loginNotKnown = []string{"login-not-sent", "kubelet-login-unknown", "secrets-not-read"}
+
+// undeterminedLogin returns the verdict on an answer without the pod's login, where no error of the
+// runtime shows that it gets the same.
+func undeterminedLogin(c report.Check, v report.Verdict) report.Verdict {
+	v.Fault, v.Cause, v.Confidence = report.FaultUndetermined, report.Undetermined, report.ConfidenceUndetermined
+	v.Summary, v.Fix = "without the pod's credentials, which are not known here: "+c.Summary, ""
 	return v
 }
 

@@ -285,7 +285,27 @@ func (p preflights) secret(t *testing.T) {
 	suite.loginSecret(t, p.ns, "regcred", "auth.lab", lab.User, lab.Password)
 	text, code = p.run(t, manifest)
 	wantPlugin(t, text, code, 0, "1 image can be pulled on 3 kinds of nodes")
+
+	// Agents that may not read the secret do not know whether it is good.
+	binding := suite.kubectl(t, "get", "clusterrolebinding", secretsBinding, "-o", "yaml")
+	t.Cleanup(func() {
+		if _, err := suite.Kubectl(context.Background(), strings.NewReader(binding), "create", "-f", "-"); err != nil {
+			t.Error(err)
+		}
+	})
+	suite.kubectl(t, "delete", "clusterrolebinding", secretsBinding)
+	if !suite.eventually(t, time.Minute, func(ctx context.Context) bool {
+		out, _ := suite.Kubectl(ctx, nil, "auth", "can-i", "get", "secrets", "-n", p.ns, "--as=system:serviceaccount:pullprobe:pullprobe")
+		return strings.HasPrefix(string(out), "no")
+	}) {
+		t.Fatal("agents may still read secrets")
+	}
+	text, code = p.run(t, manifest)
+	wantPlugin(t, text, code, 3, "1 of 1 image could not be checked in full")
 }
+
+// secretsBinding is what lets agents read pull secrets.
+const secretsBinding = "pullprobe-secrets"
 
 // many checks many images of one pod.
 func (p preflights) many(t *testing.T) {
