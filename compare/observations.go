@@ -2,6 +2,7 @@ package compare
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
@@ -87,6 +88,14 @@ func observeImage(n *Node, i nodefacts.Image, skew time.Duration) *observation {
 // it is a failure only where others get another answer.
 func (o *observation) forbids() bool { return o.good && o.host.Status == 403 }
 
+// lacksFamily reports whether the node has no route to the host, as it has no address of the
+// family of any of the host's addresses.
+func (o *observation) lacksFamily() bool {
+	own := families(strings.Split(o.node.Traits[TraitSubnet], ", "))
+	return o.cause == report.NetworkUnreachable && len(own) > 0 && len(o.host.Addresses) > 0 &&
+		!slices.ContainsFunc(families(o.host.Addresses), func(f string) bool { return slices.Contains(own, f) })
+}
+
 // contradicts reports whether a good one was good while this bad one was bad. One from
 // before the failure began says nothing against it, nor does one from after it ended.
 func (o *observation) contradicts(bad *observation) bool {
@@ -127,6 +136,20 @@ func (c *comparison) sortOut(list []*observation) sorted {
 			out.good = append(out.good, o)
 		case o.bad:
 			out.bad = append(out.bad, o)
+		}
+	}
+	// A node without a host's address family does not see whether the host is down.
+	if slices.ContainsFunc(out.bad, func(o *observation) bool { return !o.lacksFamily() }) {
+		e := excluded{id: "no-family", why: "have no route to an address of this family"}
+		out.bad = slices.DeleteFunc(out.bad, func(o *observation) bool {
+			if !o.lacksFamily() {
+				return false
+			}
+			e.observations = append(e.observations, o)
+			return true
+		})
+		if len(e.observations) > 0 {
+			out.notCounted = append(out.notCounted, e)
 		}
 	}
 	// Who is forbidden where others are not is kept out.

@@ -71,10 +71,14 @@ func rulesWhereSomeFail() []hostRule {
 		{byCertificate, "they see a certificate that no node that gets through sees", anotherCertificate},
 		{"same-certificate", "they reject the certificate that others accept", sameCertificate},
 		{"answers-some", "the registry answers some nodes with an error", func(g *group) (verdict, bool) {
-			return verdict{
+			v := verdict{
 				fault: report.FaultRegistry, cause: g.cause(), headline: g.counts(),
 				wouldDecide: []string{"compare the machines of " + g.name + " that these nodes and the others reach"},
-			}, some(g) && g.cause().DefaultFault() == report.FaultRegistry
+			}
+			if len(g.failing) < minSide { // its claim, or the answer of a proxy in between
+				v.fault = report.FaultUndetermined
+			}
+			return v, some(g) && g.cause().DefaultFault() == report.FaultRegistry
 		}},
 		{"name-known-elsewhere", "the name does not resolve on some nodes", func(g *group) (verdict, bool) {
 			return verdict{
@@ -119,6 +123,14 @@ func rulesWhereAllFail() []hostRule {
 				headline:    fmt.Sprintf("the name resolves on none of %d nodes: their resolvers may block it", len(g.failing)),
 				wouldDecide: []string{"resolve " + g.name + " outside of the cluster"},
 			}, g.cause() == report.HostNotFound && report.IsPublicRegistry(host)
+		}},
+		{"name-in-a-file", "the name resolves on no node, and a file of a node names it, not the image", func(g *group) (verdict, bool) {
+			return verdict{
+				fault: report.FaultNode, cause: report.HostNotFound,
+				headline: fmt.Sprintf("the name resolves on none of %d nodes; no image names it: a file of a node sends pulls there",
+					len(g.failing)),
+				wouldDecide: []string{"check whether that file (hosts.toml) should name " + g.name},
+			}, g.cause() == report.HostNotFound && g.sentByFile()
 		}},
 		{"name-nowhere", "the name resolves on no node", func(g *group) (verdict, bool) {
 			return verdict{
@@ -177,6 +189,23 @@ func (g *group) claim() report.Fault {
 		return report.FaultUndetermined // from where it is not reached, both sides seem the same
 	}
 	return cmp.Or(o.host.Fault, report.FaultUndetermined)
+}
+
+// sentByFile reports whether images fail at the host, and none of them names it.
+func (g *group) sentByFile() bool {
+	sent := false
+	for _, o := range g.failing {
+		for _, i := range o.node.Facts.Images {
+			switch {
+			case i.Host != g.name || i.Cause != o.cause:
+			case i.Fault != report.FaultNode || strings.HasPrefix(i.Name, g.name+"/"):
+				return false
+			default:
+				sent = true
+			}
+		}
+	}
+	return sent
 }
 
 // answered reports whether the failing nodes have seen something of the host: a certificate or

@@ -371,8 +371,25 @@ func whereAllFail() []situation {
 			[]string{"answers-all registry.example: registry RegistryUnavailable confirmed"},
 		},
 		{
-			"an error for some", []Node{node("a", down(report.RegistryUnavailable)), node("b", up()), node("c", up())},
+			"an error for one", []Node{node("a", down(report.RegistryUnavailable)), node("b", up()), node("c", up())},
+			[]string{"answers-some registry.example: undetermined RegistryUnavailable undetermined"},
+		},
+		{
+			"an error for two of four", []Node{node("a", down(report.RegistryUnavailable)), node("b", down(report.RegistryUnavailable)), node("c", up()), node("d", up())},
 			[]string{"answers-some registry.example: registry RegistryUnavailable likely"},
+		},
+		{
+			"down for all, and no route from a node without the family",
+			append(many("n", 3, func(n string) Node { return node(n, down(timeout, at("2001:db8::1"))) }),
+				node("v4", down(report.NetworkUnreachable, at("2001:db8::1")), trait(TraitSubnet, "10.1.9.0/24"))),
+			[]string{"down-for-all registry.example: registry ConnectionTimeout confirmed"},
+		},
+		{
+			"down for one, and no route from nodes without the family",
+			append(many("v4", 3, func(n string) Node {
+				return node(n, down(report.NetworkUnreachable, at("2001:db8::1")), trait(TraitSubnet, "10.1.9.0/24"))
+			}), node("n", down(timeout, at("2001:db8::1")))),
+			[]string{"one-node registry.example: undetermined ConnectionTimeout undetermined"},
 		},
 		{
 			"no handshake for all", many("n", 3, func(n string) Node { return node(n, down(report.TLSHandshakeFailed)) }),
@@ -411,6 +428,26 @@ func aboutNames() []situation {
 		},
 		{
 			"a name that two nodes cannot resolve", many("n", 2, func(n string) Node { return node(n, down(nowhere)) }),
+			[]string{"name-nowhere registry.example: cluster-config HostNotFound likely"},
+		},
+		{
+			"a name that one node's hosts.toml has", []Node{
+				node("a", down(nowhere), nodefacts.Image{
+					Name: "elsewhere.lab/app:1", Host: reg, Cause: nowhere, Fault: report.FaultNode, Confidence: report.Likely,
+				}),
+				node("b", down(nowhere)),
+			},
+			[]string{"name-in-a-file registry.example: node-infrastructure HostNotFound likely"},
+		},
+		{
+			"a name that images have too", []Node{
+				node("a", down(nowhere), nodefacts.Image{
+					Name: "elsewhere.lab/app:1", Host: reg, Cause: nowhere, Fault: report.FaultNode, Confidence: report.Likely,
+				}, nodefacts.Image{
+					Name: reg + "/app:1", Host: reg, Cause: nowhere, Fault: report.FaultConfig, Confidence: report.Likely,
+				}),
+				node("b", down(nowhere)),
+			},
 			[]string{"name-nowhere registry.example: cluster-config HostNotFound likely"},
 		},
 		{
@@ -453,7 +490,7 @@ func aboutNames() []situation {
 		{
 			"an error from another address",
 			[]Node{node("a", down(report.RegistryUnavailable, at("192.0.2.99"))), node("b", up()), node("c", up())},
-			[]string{"answers-some registry.example: registry RegistryUnavailable likely"},
+			[]string{"answers-some registry.example: undetermined RegistryUnavailable undetermined"},
 		},
 	}
 }
@@ -510,7 +547,7 @@ func aboutCertificates() []situation {
 		{
 			"an expired certificate on one machine",
 			[]Node{node("a", down(report.CertificateExpired, shows("old", "aaaa"))), node("b", up()), node("c", up())},
-			[]string{"answers-some registry.example: registry CertificateExpired likely"},
+			[]string{"answers-some registry.example: undetermined CertificateExpired undetermined"},
 		},
 		{
 			"expired for all", many("n", 3, func(n string) Node { return node(n, down(report.CertificateExpired, clock(0))) }),

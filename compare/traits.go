@@ -192,10 +192,20 @@ func family(o *observation) []string {
 	if o.host.Used != "" {
 		list = []string{o.host.Used}
 	}
+	return families(list)
+}
+
+// families returns the IP families of addresses or networks: IPv4, IPv6.
+func families(list []string) []string {
 	var out []string
 	for _, s := range list {
+		address, _, _ := strings.Cut(s, "/")
+		a, err := netip.ParseAddr(address)
+		if err != nil {
+			continue
+		}
 		version := "IPv4"
-		if strings.Contains(s, ":") {
+		if a.Is6() {
 			version = "IPv6"
 		}
 		if !slices.Contains(out, version) {

@@ -222,7 +222,7 @@ func TestFixNamesWhatIsMeant(t *testing.T) {
 			"a name without registry, and no way to Docker Hub",
 			all(pod(ConnectionTimeout), ladder(KindDial, ConnectionTimeout), suggested(KeySuggestImage, "registry.lab/shop/app:1")),
 			"from another node:\ncurl -v https://registry.example/v2/\n" +
-				"if it answers there (401, too), fix this node's network; if not, contact the operator of registry.example\n" +
+				"if it answers there (even 401), fix this node's network; if not, contact the operator of registry.example\n" +
 				"or, if registry.lab/shop/app:1 is meant, use that" + unless + ":\n" + command + "registry.lab/shop/app:1",
 			"",
 		},

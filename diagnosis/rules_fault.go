@@ -51,6 +51,14 @@ func faultsOnTheNetwork() []faultRule {
 			}
 			return certainly(report.FaultNode), true
 		}},
+		{"name-in-a-file", "only a file of the node names the host, and not the image", func(
+			e *evaluation, o facts.Obstacle,
+		) (responsibility, bool) {
+			f := facts.FindingOf(e.Evidence, report.Verdict{Cause: o.RootCause(), Because: []string{o.Check.ID}})
+			question := "check whether " + f.Fact(report.HostsID(f.Domain()), report.KeyFile) + " should send pulls of " + f.Domain() +
+				" to " + o.Check.Host
+			return presumably(report.FaultNode, question), o.RootCause() == report.HostNotFound && f.SentElsewhere(o.Check.Host) && !e.Isolated()
+		}},
 		{"no-route-here", "this node itself has no route to the address, so that no packet left it", func(
 			e *evaluation, o facts.Obstacle,
 		) (responsibility, bool) {

@@ -54,6 +54,11 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 		return all(reported(RuntimeConfigInvalid), ladder(KindTLS, CertificateUntrusted),
 			check("hosts/"+host, KindRuntime, Fail, RuntimeConfigInvalid, ev("file", file, "reason", reason, "ignored", "true")))
 	}
+	detour := func(cause Cause, fails Kind) []Check {
+		return append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+			append(all(reported(cause), ladder(fails, cause))[1:], check("dns/"+host+"/10.0.0.1:53", KindDNS, Fail, HostNotFound),
+				check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/x/hosts.toml", "order", host)))...)
+	}
 	cut := with(with(reported(ConnectionReset), ev("step", "blob")), saying("unexpected EOF"))
 	for _, tt := range []struct {
 		name      string
@@ -88,6 +93,11 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 			[]string{"if it fails there too, cdn.example is", "connection to cdn.example is reset"}, []string{"curl"}},
 		{"layers on the node itself", set(layers(ConnectionRefused), "blob/"+host, "blobHost", "127.0.0.1:9"),
 			[]string{"which is the node itself"}, []string{"curl"}},
+		{"a host that only hosts.toml names has no address", detour(HostNotFound, KindDNS),
+			[]string{"on this node: check whether /etc/x/hosts.toml should send pulls of elsewhere.lab to " + host + "; if so, make"},
+			[]string{"intended name", "to confirm"}},
+		{"a host that only hosts.toml names refuses", detour(ConnectionRefused, KindDial),
+			[]string{"on this node: check whether /etc/x/hosts.toml should send pulls of elsewhere.lab to " + host + "; if so, from another node: curl"}, nil},
 		{"runtime of k3s", runtime("refused", "/run/k3s/containerd/containerd.sock"), []string{"systemctl restart k3s"}, nil},
 		{"runtime without CRI", runtime("unimplemented", "/run/containerd/containerd.sock"),
 			[]string{"disabled_plugins"}, []string{"systemctl"}},
@@ -108,7 +118,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 			func(c *Check) { c.Target = "192.0.2.1:443" }),
 			[]string{"use a registry or a mirror with IPv6 addresses, or give", "a route to IPv4 addresses", "ip route get 192.0.2.1"}, nil},
 		{"rate limit", all(reported(RateLimited), ladder(KindManifest, RateLimited, ev("retryAfter", "60"))),
-			[]string{"wait 1 min: the kubelet pulls again on its own. If the registry limits it again"}, nil},
+			[]string{"wait 1 min: the kubelet pulls again on its own. If ", "limits it again, waiting does not help"}, nil},
 		{"an answer without a reason", all(reported(Undetermined), ladder(KindManifest, Undetermined)),
 			[]string{"not known yet; to find out: ask the operator of registry.example why it answers so"}, []string{"to confirm"}},
 		{"no registry", set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("status", "404"))), atRegistry, "status", "404"),

@@ -2155,6 +2155,14 @@ func situationsOfWeakChecks() []situation {
 			FaultUndetermined, TagNotFound, Likely, atManifest,
 		},
 		{
+			"no name of a host to which only hosts.toml sends the pull",
+			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
+				append(all(reported(HostNotFound), read, ladder(KindDNS, HostNotFound))[1:],
+					check("dns/"+host+"/10.0.0.1:53", KindDNS, Fail, HostNotFound),
+					check("hosts/elsewhere.lab", KindRuntime, Pass, "", ev("file", "/etc/containerd/certs.d/elsewhere.lab/hosts.toml", "order", host)))...),
+			FaultNode, HostNotFound, Likely, "dns/" + host,
+		},
+		{
 			"no such tag at a mirror, and two other nodes found it at the registry",
 			append([]Check{check("reference", KindReference, Pass, "", ev("domain", "elsewhere.lab", "path", "app", "tag", "1"))},
 				append(all(reported(TagNotFound), read, ladder(KindManifest, TagNotFound))[1:],

@@ -97,7 +97,10 @@ func (c candidate) check(sight registry.Sight) report.Check {
 		}
 		if c.use.Namespace > 0 {
 			e[report.KeyUsedByNamespace] = strconv.Itoa(c.use.Namespace)
-			used += fmt.Sprintf(" (%d of this namespace)", c.use.Namespace)
+			if c.use.Pods > 1 {
+				used += fmt.Sprintf(", %d of them", c.use.Namespace)
+			}
+			used += " in this namespace"
 		}
 		sentence = append(sentence, used)
 	}

@@ -95,7 +95,7 @@ var descriptions = map[Cause]string{
 // AskElsewhere asks for a request from another node. Its answer decides whether this
 // node or the host is at fault.
 const AskElsewhere = "from another node:\ncurl -v https://{host}/v2/\n" +
-	"if it answers there (401, too), fix this node's network; if not, contact the operator of {host}"
+	"if it answers there (even 401), fix this node's network; if not, contact the operator of {host}"
 
 // Parts of fixes. A command stands on a line of its own, so that it can be copied. Blanks
 // of a login are in angle brackets: a shell refuses them before anything is changed.
@@ -112,11 +112,11 @@ const (
 	CreateSecret = createSecret + "{secret}" + loginFlags
 
 	// waitForLimit comes before what the owner of the workload can do.
-	waitForLimit = "wait {resets}: the kubelet pulls again on its own. If the registry limits it again, waiting does not help. " +
-		"Then one of these does: a mirror in {hostsFile}, by the node team, or "
+	waitForLimit = "wait {resets}: the kubelet pulls again on its own. " +
+		"If {registry} limits it again, waiting does not help: the node team adds a mirror to {hostsFile}, or the owner of the workload "
 
 	// LogInAtLimit is the template of the fix of a rate limit for requests without a login.
-	LogInAtLimit = waitForLimit + "a login, by the owner of the workload:\n1. " + createPullSecret + "\n2. {attach}"
+	LogInAtLimit = waitForLimit + "logs in:\n1. " + createPullSecret + "\n2. {attach}"
 
 	// seeArchitectures comes before what is to be published.
 	seeArchitectures = "see whether the cluster has nodes of a platform that the image has:\n" +
@@ -188,7 +188,7 @@ var fixes = map[Cause]string{
 	ConnectionRefused: AskElsewhere,
 	ConnectionTimeout: AskElsewhere,
 
-	RateLimited:             waitForLimit + "a pull secret for {registry} with a higher limit, by the owner of the workload",
+	RateLimited:             waitForLimit + "uses a login with a higher limit",
 	RegistryUnavailable:     "contact the operator of {host}; the kubelet retries on its own",
 	TokenServiceFailed:      "contact the operator of the token service of {host}",
 	CertificateExpired:      "renew the certificate of {host}",

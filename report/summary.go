@@ -185,10 +185,10 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 		}
 		switch here := level.cutOf(shown); {
 		case shown == level.fixes:
-			fmt.Fprintln(w, "(From here without why and fix: report.json and the Events on the pods have them.)")
+			fmt.Fprintln(w, "(To keep this short, why and fix are left out from here on: see kubectl describe pod.)")
 		case shown < level.fixes && here > cut:
 			cut = here
-			readable.WrapTo(w, "", 0, "(From here without "+strings.Join(partNames[:cut], ", ")+": see the Events on the pods.)")
+			readable.WrapTo(w, "", 0, leftOut(cut))
 		}
 		if shown < level.fixes {
 			d.write(w, n.Time, n.withoutFault(beside, i), level.cutOf(shown))
@@ -204,6 +204,18 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 	if n.Omitted > 0 {
 		fmt.Fprintf(w, "\n%d more diagnoses left out to keep this report small\n", n.Omitted)
 	}
+}
+
+// leftOut returns the sentence that says which parts are left out, and where they are.
+func leftOut(cut int) string {
+	const from, see = "(To keep this short, ", " from here on: see report.json, or annotate the pod with probe=now.)"
+	switch cut {
+	case len(partNames):
+		return from + "only pods, why and fix are shown" + see
+	case 1:
+		return from + partNames[0] + " is left out" + see
+	}
+	return from + strings.Join(partNames[:cut-1], ", ") + " and " + partNames[cut-1] + " are left out" + see
 }
 
 // besideFaults returns which diagnoses without a fault are of pods that another diagnosis
@@ -248,7 +260,7 @@ func (v Verdict) Heading() string {
 	case FaultUndetermined:
 		return "Who must act is not known yet:"
 	default:
-		return "To be fixed by " + v.Who() + ":"
+		return "T" + strings.TrimPrefix(v.Who(), "t") + " must act:"
 	}
 }
 

@@ -155,9 +155,9 @@ func TestSummaryOfLimit(t *testing.T) {
 	last := 0
 	for _, want := range []string{
 		"Who acts: the operator of the registry (1 pod), the owner of the workload or the", "node team (1 pod), the owner of the workload (1 pod).\n",
-		"To be fixed by the operator of the registry:\nregistry  RegistryUnavailable",
-		"To be fixed by the owner of the workload or the node team:\nregistry  RateLimited",
-		"To be fixed by the owner of the workload:\ncluster-config  TagNotFound",
+		"The operator of the registry must act:\nregistry  RegistryUnavailable",
+		"The owner of the workload or the node team must act:\nregistry  RateLimited",
+		"The owner of the workload must act:\ncluster-config  TagNotFound",
 	} {
 		at := strings.Index(text, want)
 		if at < last {
@@ -263,7 +263,7 @@ func TestBoundedKeepsFixes(t *testing.T) {
 	if err != nil || strings.Count(summary, "\n  fix  ") < 7 || strings.Count(summary, "reason ") != 7 {
 		t.Errorf("not 7 answers (%v):\n%s", err, summary)
 	}
-	if !strings.Contains(summary, "(From here without evidence, ") {
+	if !strings.Contains(summary, "(To keep this short, ") {
 		t.Errorf("the summary does not name what is left out:\n%s", summary)
 	}
 }
@@ -308,7 +308,7 @@ func TestSummaryOfIsolatedNode(t *testing.T) {
 	}}
 	text := n.Summary()
 	for _, want := range []string{
-		"To be fixed by the node team:\nnode-infrastructure  ResolverFailed  (confirmed)\n", "(needed.example, ", "fix the nameserver 10.0.0.2",
+		"The node team must act:\nnode-infrastructure  ResolverFailed  (confirmed)\n", "(needed.example, ", "fix the nameserver 10.0.0.2",
 		"the node's DNS resolver answers with an error",
 	} {
 		if !strings.Contains(strings.Join(strings.Fields(text), " "), strings.Join(strings.Fields(want), " ")) {

@@ -20,11 +20,14 @@ const (
 	AskForLayers = "pull the image from another network: if that works, an allow-list or a filter forbids this node"
 )
 
-// fixOfDetour returns the fix of what a host answered to which only a file of the node
-// sends the pull, or to a login that such a file adds.
+// checkDetour asks whether a file of the node sends the pull to the right host.
+const checkDetour = "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; if so, "
+
+// fixOfDetour returns the fix of a host to which only a file of the node sends the pull, or
+// of a login that such a file adds.
 func (a adviser) fixOfDetour() string {
 	if !slices.ContainsFunc(a.Because, func(id string) bool { return facts.IsAnswer(a.Get(id)) }) {
-		return ""
+		return a.fixOfDetourWithoutAnswer()
 	}
 	login, absent := a.Cause.AboutLogin(), a.Cause == report.TagNotFound || a.Cause == report.RepositoryNotFound
 	inHosts := a.Is(report.ManifestID(a.Host), report.KeyLoginInHosts)
@@ -38,12 +41,26 @@ func (a adviser) fixOfDetour() string {
 	case !a.SentElsewhere(a.Host):
 		return ""
 	case login:
-		return "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; " +
-			"if so, the login for {registry} must be one that {host} accepts: the runtime sends it there"
+		return checkDetour +
+			"the login for {registry} must be one that {host} accepts: the runtime sends it there"
 	case absent:
-		return "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; if so, push {repository}:{tag} to {host}"
+		return checkDetour + "push {repository}:{tag} to {host}"
 	}
-	return "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; if so, contact the operator of {host}"
+	return checkDetour + "contact the operator of {host}"
+}
+
+// fixOfDetourWithoutAnswer returns the fix of a host that only a file of the node names, and
+// that has no address or accepts no connection.
+func (a adviser) fixOfDetourWithoutAnswer() string {
+	switch {
+	case !a.Cause.OnTheNetwork() || !a.SentElsewhere(a.Host) || a.Isolated():
+		return ""
+	case a.Cause == report.HostNotFound:
+		return checkDetour + "make {host} resolve"
+	case a.Fault == report.FaultUndetermined && a.Cause.FixOnlyFor(a.Fault) == "" && a.Cause.Fix(a.Fault) == report.AskElsewhere:
+		return checkDetour + report.AskElsewhere
+	}
+	return ""
 }
 
 // fixOfLayers returns the fix of a host that serves layers, by what is wrong there.

@@ -163,7 +163,7 @@ func attach(e *facts.Evidence, p report.Placeholders) string {
 	case name != "":
 		return "list it in imagePullSecrets of {owner} (or of ServiceAccount {sa}), and create pod {pod} again"
 	}
-	return "list it in imagePullSecrets of pod {pod} (or of ServiceAccount {sa}), and create it again"
+	return "list it in imagePullSecrets of pod {pod} (or of ServiceAccount {sa}), and create the pod again"
 }
 
 // patchTemplate returns the commands that merge a part into the specification of the pods of

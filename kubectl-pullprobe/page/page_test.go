@@ -119,7 +119,7 @@ func TestPage(t *testing.T) {
 		}
 		want := []string{"<code>kubectl -n shop set image", "you may not list nodes", "1 pod"}
 		if nodes > 0 {
-			want = []string{"node-infrastructure  ConnectionTimeout  (likely)", "2.5 s", "registry-3.example", "not checked: dial failed", "To be fixed by the node team",
+			want = []string{"node-infrastructure  ConnectionTimeout  (likely)", "2.5 s", "registry-3.example", "not checked: dial failed", "The node team must act",
 				"unreachable: ConnectionTimeout", "not known, the node is silent; at last reachable"}
 		}
 		for _, text := range want {

@@ -24,8 +24,9 @@ type familyCase struct {
 	taken       bool   // the host has other addresses too, and the runtime takes this one
 }
 
-// A node with IPv6 only gets right verdicts of names, addresses and the registry.
-func TestNodeWithIPv6Only(t *testing.T) {
+// testIPv6Only tests the verdicts of names, addresses and the registry on a node with IPv6
+// only.
+func testIPv6Only(t *testing.T) {
 	const ipv4Only = "ipv4-only" + lab.AnyHost
 	suite.resolveBy(t, lab.ResolverV6, ipv4Only, registryAddr)
 	testFamilies(t, "node-v6", []string{"fd77::105"}, []familyCase{
@@ -43,8 +44,9 @@ func TestNodeWithIPv6Only(t *testing.T) {
 	})
 }
 
-// A node with both families takes the address that the runtime takes.
-func TestNodeWithBothFamilies(t *testing.T) {
+// testBothFamilies tests that a node with both families takes the address that the runtime
+// takes.
+func testBothFamilies(t *testing.T) {
 	const refused, fallsBack = "refused-by-both" + lab.AnyHost, "v6-refused" + lab.AnyHost
 	suite.resolveBy(t, lab.ResolverV6, refused, refusedAddr, lab.InfraGlobal)
 	suite.resolveBy(t, lab.ResolverV6, fallsBack, registryAddr, lab.InfraGlobal)

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -103,13 +104,19 @@ func (c *cluster) knowRegistries(t *testing.T, nodes []string, hosts ...string) 
 	}
 }
 
+// examineAgain has everything on a node checked again.
+func (c *cluster) examineAgain(t *testing.T, node string) {
+	t.Helper()
+	agent, value := c.agentPod(t, node), fmt.Sprint(time.Now().UnixNano())
+	c.annotate(t, &agent, &value)
+}
+
 // settle waits until every node reaches its registries.
 func (c *cluster) settle(t *testing.T) {
 	t.Helper()
-	began, value := time.Now(), fmt.Sprint(time.Now().UnixNano())
+	began := time.Now()
 	for _, n := range c.NodeNames() {
-		agent := c.agentPod(t, n)
-		c.annotate(t, &agent, &value)
+		c.examineAgain(t, n)
 	}
 	for _, n := range c.NodeNames() {
 		_, r, ok := c.waitReport(t, n, 30*time.Second, func(_ *corev1.ConfigMap, r nodeReport) bool {
@@ -443,17 +450,25 @@ func (w wantedFinding) matches(f fleetFinding) bool {
 		(w.rival == "" || strings.Contains(strings.Join(f.Rivals, " "), w.rival))
 }
 
+// membership is held while a node is added or removed: the lab does one at a time.
+var membership sync.Mutex
+
 // addNode adds a node until the test ends, with its agent.
 func (c *cluster) addNode(t *testing.T, node string) {
 	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
+		membership.Lock()
+		defer membership.Unlock()
 		if err := c.RemoveNode(ctx, node); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := c.AddNode(t.Context(), node); err != nil {
+	membership.Lock()
+	err := c.AddNode(t.Context(), node)
+	membership.Unlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if _, _, ok := c.waitReport(t, node, time.Minute, func(_ *corev1.ConfigMap, r nodeReport) bool { return len(r.Sweep.Registries) > 0 }); !ok {

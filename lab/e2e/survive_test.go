@@ -4,7 +4,10 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -179,12 +182,16 @@ func TestAPIServerAway(t *testing.T) {
 			}
 		}
 	})
+	agent := suite.agentPod(t, nodeA)
 	stopped := time.Now()
 	if err := suite.StopAPIServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// The agent must reach its verdict during the outage.
-	time.Sleep(time.Minute)
+	if !suite.eventually(t, time.Minute, func(context.Context) bool {
+		return strings.Contains(suite.logFile(t, &agent), `"diagnosed","pod":"`+ns+"/late")
+	}) {
+		t.Fatal("the agent reaches no verdict while the API server is away")
+	}
 	start()
 	back := time.Now()
 	d := suite.waitVerdict(t, nodeA, ns+"/late", "* ConnectionTimeout *", time.Minute)
@@ -193,4 +200,22 @@ func TestAPIServerAway(t *testing.T) {
 	}
 	t.Logf("the verdict was made %v after the API server stopped and published %v after it started",
 		d.Time.Sub(stopped).Round(time.Millisecond), time.Since(back).Round(time.Millisecond))
+}
+
+// logFile returns what an agent has logged, without the API server.
+func (c *cluster) logFile(t *testing.T, agent *corev1.Pod) string {
+	t.Helper()
+	dir, err := c.Path(agent.Spec.NodeName, fmt.Sprintf("/var/log/pods/%s_%s_%s", agent.Namespace, agent.Name, agent.UID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(dir + "/*/*.log")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the agent has no log below %s: %v", dir, err)
+	}
+	text, err := os.ReadFile(files[len(files)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
