@@ -859,6 +859,16 @@ func situationsOfProviders() []situation {
 			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
 		},
 		{
+			"no such repository before a rollout, and the pod's secrets are not read",
+			all(
+				check("pod", KindPod, Pass, "", ev("namespace", "shop")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, RepositoryNotFound, ev("anonymous", "true", "status", "404")),
+				check("pull", KindPull, Skipped, "", ev("skipped", "notFailing")),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
+		},
+		{
 			"refused without a login before a rollout, and everything was read",
 			all(
 				check("pod", KindPod, Pass, "", ev("namespace", "shop")),

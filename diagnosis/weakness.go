@@ -47,7 +47,7 @@ func weaknessesOfChecks() []weakness {
 			return "repeat the request with the kubelet's credentials: " + f.UnreadSources() + " (not read)",
 				unread && dependsOnLogin(f.Evidence, c) && (c.Is(report.KeyAnonymous) || c.Cause == report.CredentialsMissing)
 		}},
-		{"secrets-not-read", "the pod's secrets were not read", func(f finding, c report.Check) (string, bool) {
+		{secretsNotRead, "the pod's secrets were not read", func(f finding, c report.Check) (string, bool) {
 			credentials := f.Get(report.IDCredentials)
 			return "repeat the request with the kubelet's credentials: " + credentials.Summary,
 				credentials.Outcome == report.Skipped && dependsOnLogin(f.Evidence, c)
@@ -98,7 +98,7 @@ func (e *evaluation) withWeaknesses(v report.Verdict) report.Verdict {
 			if wouldDecide, has := w.has(f, e.Get(id)); has {
 				v.Confidence = atMost(v.Confidence, report.Likely)
 				v.WouldDecide = appendNew(v.WouldDecide, wouldDecide)
-				unread = unread || slices.Contains(loginNotKnown, w.id)
+				unread = unread || w.id == secretsNotRead || v.Cause.AboutLogin() && slices.Contains(loginNotKnown, w.id)
 			}
 		}
 	}
@@ -108,8 +108,11 @@ func (e *evaluation) withWeaknesses(v report.Verdict) report.Verdict {
 	return v
 }
 
-// loginNotKnown are the weaknesses of an answer that another login may change.
-var loginNotKnown = []string{"login-not-sent", "kubelet-login-unknown", "secrets-not-read"}
+// secretsNotRead is the weakness of an answer that a login which the pod has may change.
+const secretsNotRead = "secrets-not-read"
+
+// loginNotKnown are the weaknesses of an answer about a login, where there may be another one.
+var loginNotKnown = []string{"login-not-sent", "kubelet-login-unknown"}
 
 // undeterminedLogin returns the verdict on an answer without the pod's login, where no error of the
 // runtime shows that it gets the same.
