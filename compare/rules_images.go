@@ -27,7 +27,8 @@ func imageRules() []imageRule {
 		}},
 		{"by-login", "credentials belong to pods, so that nodes do not compare", func(g *group) (verdict, bool) {
 			fault := claimed(g.failing)
-			v := verdict{fault: fault, cause: g.cause(), headline: g.counts()}
+			v := verdict{fault: fault, cause: g.cause(), headline: fmt.Sprintf(
+				"pods on %s cannot pull it (%s); credentials belong to pods, so the nodes are not compared", g.nodes(), g.cause())}
 			if fault == report.FaultUndetermined {
 				v.wouldDecide = []string{"compare the pull secrets of the pods that fail with those of the pods that do not"}
 			}

@@ -144,6 +144,9 @@ func (s *Sweep) writeHeading(w io.Writer, all bool) {
 // HowToFix returns what makes the host reachable; empty if it is.
 func (r Registry) HowToFix() string {
 	_, fix := Advice(r.Cause, r.Fault, Reading{Host: r.Host})
+	if r.Cause == HostNotFound && slices.Equal(r.Roles, []Role{RoleMirror}) {
+		fix = "correct the name " + r.Host + " in the hosts.toml of this node that has it, or make it resolve here"
+	}
 	return cmp.Or(r.Fix, fix)
 }
 

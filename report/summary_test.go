@@ -341,3 +341,15 @@ func TestTitle(t *testing.T) {
 		}
 	}
 }
+
+// The image is right where only a mirror's name does not resolve.
+func TestFixOfAMirrorsName(t *testing.T) {
+	mirror := Registry{Host: "cache.example", State: Unreachable, Cause: HostNotFound, Fault: FaultNode, Roles: []Role{RoleMirror}}
+	if fix := mirror.HowToFix(); !strings.Contains(fix, "hosts.toml") {
+		t.Error(fix)
+	}
+	mirror.Roles = append(mirror.Roles, RoleRegistry)
+	if fix := mirror.HowToFix(); strings.Contains(fix, "hosts.toml") {
+		t.Error(fix)
+	}
+}
