@@ -45,12 +45,12 @@ func weaknessesOfChecks() []weakness {
 			failed := f.Cause == report.CredentialProviderFailed && f.Fact(report.IDCredentials, report.KeyProviderFailed) != ""
 			unread := f.Exists(report.IDPod) && f.UnreadSources() != "" && !failed
 			return "repeat the request with the kubelet's credentials: " + f.UnreadSources() + " (not read)",
-				unread && dependsOnLogin(f.Evidence, c) && (c.Is(report.KeyAnonymous) || c.Cause == report.CredentialsMissing)
+				unread && facts.DependsOnLogin(f.Evidence, c) && (c.Is(report.KeyAnonymous) || c.Cause == report.CredentialsMissing)
 		}},
 		{secretsNotRead, "the pod's secrets were not read", func(f finding, c report.Check) (string, bool) {
 			credentials := f.Get(report.IDCredentials)
 			return "repeat the request with the kubelet's credentials: " + credentials.Summary,
-				credentials.Outcome == report.Skipped && dependsOnLogin(f.Evidence, c)
+				credentials.Outcome == report.Skipped && facts.DependsOnLogin(f.Evidence, c)
 		}},
 		{"proxy-unknown", "the runtime may use a proxy", func(f finding, c report.Check) (string, bool) {
 			return "check the runtime's proxy setting, which could not be read",
@@ -120,25 +120,4 @@ func undeterminedLogin(c report.Check, v report.Verdict) report.Verdict {
 	v.Fault, v.Cause, v.Confidence = report.FaultUndetermined, report.Undetermined, report.ConfidenceUndetermined
 	v.Summary, v.Fix = "without the pod's credentials, which are not known here: "+c.Summary, ""
 	return v
-}
-
-// dependsOnLogin reports whether a failed check is the answer of a registry that
-// may be another one to a login. A tag that is missing from a visible repository
-// is missing for everyone.
-func dependsOnLogin(e *facts.Evidence, c report.Check) bool {
-	switch c.Kind {
-	case report.KindManifest, report.KindToken, report.KindBlob:
-	default:
-		return false
-	}
-	switch c.Cause {
-	case report.RateLimited, report.RegistryUnavailable, report.TokenServiceFailed, report.MirrorFaulty,
-		report.ProxyDenied, report.Undetermined:
-		return false
-	}
-	if c.Is(report.KeyPolicy) {
-		return false // a rule for all users
-	}
-	return c.Outcome == report.Fail && c.Cause.Stage() == report.StageAnswer &&
-		e.Fact(report.ManifestID(c.Host), report.KeyRepository) != "exists"
 }
