@@ -73,16 +73,24 @@ var imports = map[string][]string{
 
 	"agent/endpoint": {},
 
+	"preflight": {"report"},
+
 	// Binaries of their own: nothing of them is in the agent's.
-	"fleet":                     {"report", "compare", "compare/nodefacts", "fleet/nodetraits", "agent/endpoint", "agent/kube"},
+	"fleet": {
+		"report", "compare", "compare/nodefacts", "preflight", "fleet/nodetraits", "fleet/placement", "agent/endpoint", "agent/kube",
+	},
 	"fleet/nodetraits":          {"compare"},
+	"fleet/placement":           {"report", "preflight"},
 	"fleet/cmd/pullprobe-fleet": {"fleet"},
 
-	"agent/config":   {"flags", "cri", "probes/guard", "examine"},
-	"agent/corev1":   {},
-	"agent/kube":     {"report", "credentials", "agent/corev1"},
-	"agent/pods":     {"report", "classify", "agent/corev1"},
-	"agent/metrics":  {"report", "classify", "examine", "agent/pods"},
+	"agent/config":  {"flags", "cri", "probes/guard", "examine"},
+	"agent/corev1":  {},
+	"agent/kube":    {"report", "credentials", "agent/corev1"},
+	"agent/pods":    {"report", "classify", "agent/corev1"},
+	"agent/metrics": {"report", "classify", "examine", "agent/pods"},
+	"agent/preflight": {
+		"report", "compare/nodefacts", "diagnosis", "examine", "preflight", "agent/corev1", "agent/kube", "agent/pods",
+	},
 	"agent/opinions": {"report", "compare/nodefacts", "agent/corev1"},
 	"agent/turns":    {},
 	"agent/sweep": {
@@ -93,7 +101,7 @@ var imports = map[string][]string{
 	"agent": {
 		"report", "diagnosis", "credentials", "cri", "examine", "probes/similar",
 		"agent/config", "agent/corev1", "agent/endpoint", "agent/kube", "agent/metrics", "agent/opinions", "agent/pods",
-		"agent/publish", "agent/sweep", "agent/turns",
+		"agent/preflight", "agent/publish", "agent/sweep", "agent/turns",
 	},
 
 	// For tests only.
@@ -109,7 +117,7 @@ var imports = map[string][]string{
 // each other.
 var standardOnly = []string{
 	"report", "report/readable", "report/redact", "diagnosis", "diagnosis/facts", "diagnosis/advice", "diagnosis/control",
-	"compare", "compare/nodefacts",
+	"compare", "compare/nodefacts", "preflight",
 }
 
 func TestImportDirection(t *testing.T) {
@@ -179,7 +187,7 @@ func TestCompilesForWorkstations(t *testing.T) {
 		t.Skip("compiles the standard library for two systems")
 	}
 	for _, system := range []string{"darwin", "windows"} {
-		cmd := exec.Command("go", "build", "./report", "./classify", "./diagnosis/...", "./compare/...")
+		cmd := exec.Command("go", "build", "./report", "./classify", "./diagnosis/...", "./compare/...", "./preflight")
 		cmd.Env = append(os.Environ(), "GOOS="+system, "GOARCH=amd64", "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", system, err, out)

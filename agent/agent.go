@@ -21,6 +21,7 @@ import (
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/opinions"
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/preflight"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
 	"github.com/pullprobe/pullprobe/agent/turns"
@@ -44,6 +45,7 @@ type Agent struct {
 	reconciler *reconciler
 	reporter   nodeReporter
 	restorer   restorer
+	preflight  *preflight.Checker
 	reloader   *config.Reloader
 }
 
@@ -80,13 +82,15 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 	puller := newPuller(s, node)
 	var others *opinions.Store // of hosts that the sweeper checks
 	sweeper := newSweeper(s, node, func() *opinions.Store { return others })
-	others = newOpinions(s, sweeper)
 	examiner := newExaminer(s, node, puller, sweeper)
+	limiter := turns.New(opts.Workers, func() int { return s.live.Get().RegistryRate })
+	checker := newPreflight(s, examiner, limiter, func() *opinions.Store { return others })
+	others = newOpinions(s, sweeper, checker)
 	cache := newExamCache(cacheConfig{
 		Examine: countedExaminations(examiner, s.metrics),
 		Requeue: s.enqueue,
 		MaxAge:  s.coolDown,
-		Limiter: turns.New(opts.Workers, func() int { return s.live.Get().RegistryRate }),
+		Limiter: limiter,
 	})
 	watcher := &nodeWatcher{
 		reader:    node,
@@ -111,6 +115,7 @@ func New(opts config.Options, log *slog.Logger) (*Agent, error) {
 		reconciler: newReconciler(s, cache, sweeper, others, announcer, rechecker),
 		reporter:   newReporter(s, sweeper),
 		restorer:   newRestorer(s, sweeper, announcer),
+		preflight:  checker,
 		reloader:   config.NewReloader(opts, s.live, log, s.metrics.ObserveReload),
 	}, nil
 }
@@ -186,6 +191,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	workers.Go(func() { a.watcher.run(work) })
 	workers.Go(func() { a.sweeper.Run(work, a.pods.Synced()) })
 	workers.Go(func() { a.watchAnswers(work) })
+	workers.Go(func() { a.preflight.Run(work) })
 	workers.Go(func() { a.readVersions(work) })
 	for _, s := range servers {
 		workers.Go(func() { s.Serve(work, a.log) })

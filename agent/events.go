@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
-	"regexp"
 	"strings"
 	"time"
 
@@ -29,15 +28,15 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 		tail = "\nWho acts: " + who + "."
 	}
 	if v.Fix != "" {
-		tail += "\nFix: " + neutralizeLabels(v.Fix)
+		tail += "\nFix: " + readable.NeutralizeLabels(v.Fix)
 	}
 	if confirm := v.ToConfirm(); len(confirm) > 0 && v.Confidence != report.Confirmed {
-		tail += "\nTo confirm: " + neutralizeLabels(confirm[0])
+		tail += "\nTo confirm: " + readable.NeutralizeLabels(confirm[0])
 	}
 	tail += "\nChecked " + readable.Time(d.Time) + ". Retry:\n" + report.RetryCommand(d.Pod)
 	head := v.Inline() + ": "
 	text := redact.New()
-	message := head + text.Text(neutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
+	message := head + text.Text(readable.NeutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
 	return kube.Event{
 		Namespace: p.Namespace,
 		Pod:       p.Name,
@@ -56,13 +55,6 @@ func whoActs(p pods.Pod, v report.Verdict) string {
 	}
 	return strings.Replace(v.Who(), "the owner of the workload", "the owner of "+p.Owner.Name, 1)
 }
-
-// eventLabel matches the labels of an Event's parts, and those of the text report.
-var eventLabel = regexp.MustCompile(`(?i)\b(who acts|fix|to confirm|retry)\s*:`)
-
-// neutralizeLabels removes the colon from what looks like the label of a part. A verdict may
-// quote a registry, which must not add a fix of its own.
-func neutralizeLabels(s string) string { return eventLabel.ReplaceAllString(s, "$1 -") }
 
 // Rate limit of Events on the Node, so that an unstable network does not flood the API
 // server.
@@ -93,10 +85,10 @@ func (n nodeEvents) message(e sweep.NodeEvent) string {
 	if !e.Warning || e.Fix == "" {
 		return text.Text(e.Message, kube.MaxMessage)
 	}
-	tail := "\nWho acts: " + e.Who + ".\nFix: " + neutralizeLabels(e.Fix) +
+	tail := "\nWho acts: " + e.Who + ".\nFix: " + readable.NeutralizeLabels(e.Fix) +
 		"\nCheck this node again:\nkubectl -n " + n.namespace + " annotate pod" +
 		" -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=" + n.node + " probe=$(date +%s) --overwrite"
-	return text.Lines(text.Text(neutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, 200))+"."+tail, kube.MaxMessage)
+	return text.Lines(text.Text(readable.NeutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, 200))+"."+tail, kube.MaxMessage)
 }
 
 // emit writes an Event, unless there were too many.

@@ -13,8 +13,10 @@ import (
 	"github.com/pullprobe/pullprobe/agent/metrics"
 	"github.com/pullprobe/pullprobe/agent/opinions"
 	"github.com/pullprobe/pullprobe/agent/pods"
+	"github.com/pullprobe/pullprobe/agent/preflight"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/agent/sweep"
+	"github.com/pullprobe/pullprobe/agent/turns"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/cri"
 	"github.com/pullprobe/pullprobe/examine"
@@ -114,7 +116,7 @@ func newSweeper(s shared, node *examine.NodeReader, others func() *opinions.Stor
 }
 
 // newOpinions builds what holds the fleet's answers to this node.
-func newOpinions(s shared, sweeper *sweep.Sweeper) *opinions.Store {
+func newOpinions(s shared, sweeper *sweep.Sweeper, checker *preflight.Checker) *opinions.Store {
 	return opinions.New(opinions.Config{
 		Log: s.log,
 		OnOpinions: func(hosts, images []string) {
@@ -125,7 +127,30 @@ func newOpinions(s shared, sweeper *sweep.Sweeper) *opinions.Store {
 				sweeper.SweepSoon() // the state of these hosts depends on it
 			}
 		},
-		OnWanted: sweeper.CheckFor,
+		OnWanted:     sweeper.CheckFor,
+		OnPreflights: checker.Request,
+	})
+}
+
+// newPreflight builds what checks images of pods that may run here later.
+func newPreflight(s shared, e *examine.Examiner, l *turns.Limiter, others func() *opinions.Store) *preflight.Checker {
+	secrets, accounts := secretReader{s.kube}, accountReader{s.kube, s.opts.NodeName}
+	return preflight.New(preflight.Config{
+		Node: s.opts.NodeName, Log: s.log, Pod: s.kube.Pod, Estimate: s.state.estimate, Emit: s.publisher.EnqueueEvent,
+		Examine: countedExaminations(e, s.metrics),
+		Subject: func(p pods.Pod, w pods.PendingImage) examine.Subject {
+			subject := podSubject(p, w, secrets)
+			subject.Identity = accounts.identity(p)
+			return subject
+		},
+		Acquire: func(ctx context.Context, namespace, registry string) (func(), bool) {
+			w := turns.NewWaiter(namespace, registry, true)
+			return func() { l.Release(w) }, l.Acquire(ctx, w)
+		},
+		Others: func(checks []report.Check, image string) []report.Check {
+			found, _ := others().Checks(failingHosts(checks), image, time.Now())
+			return found
+		},
 	})
 }
 

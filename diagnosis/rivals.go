@@ -96,6 +96,8 @@ func (e *evaluation) secondSource(v report.Verdict) string {
 	switch {
 	case v.Cause == report.Undetermined:
 		return "read the runtime's log on this node at the time of the pull"
+	case e.Unpulled():
+		return "pull the image on this node: nothing has pulled it yet"
 	case !slices.Contains(v.Because, e.MessageID()):
 		return "wait for the runtime's own error at its next attempt"
 	case len(v.Because) > 1:

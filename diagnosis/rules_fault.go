@@ -346,18 +346,6 @@ func (e *evaluation) dependsOnOtherNodes(o facts.Obstacle) bool {
 	}
 }
 
-// allFailWith reports whether enough other nodes have checked a host, and all fail with one
-// cause.
-func (e *evaluation) allFailWith(host string, cause report.Cause) bool {
-	o := e.OpinionOn(host)
-	return o.AllFail() && o.Check.Evidence[report.KeyHow] == string(cause)
-}
-
-// someFailWith reports whether some other nodes fail at a host with a cause.
-func (e *evaluation) someFailWith(host string, cause report.Cause) bool {
-	return slices.Contains(strings.Split(e.OpinionOn(host).Check.Evidence[report.KeyHow], ", "), string(cause))
-}
-
 // faultFromOneNode says who must act if this node does not reach a host and no other node's
 // view is known. Without further evidence that is undetermined.
 func (e *evaluation) faultFromOneNode(o facts.Obstacle) responsibility {

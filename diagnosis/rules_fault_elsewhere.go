@@ -52,7 +52,7 @@ func faultsByOtherNodes() []faultRule {
 			host := o.Check.Host
 			r := e.nameUnknown(host)
 			r.because = []string{report.OpinionID(host)}
-			return r, o.RootCause() == report.HostNotFound && e.dependsOnOtherNodes(o) && e.allFailWith(host, report.HostNotFound)
+			return r, o.RootCause() == report.HostNotFound && e.dependsOnOtherNodes(o) && e.AllFailWith(host, report.HostNotFound)
 		}},
 		{"others-fail-too", "two other nodes or more fail to connect too, and none gets through", func(
 			e *evaluation, o facts.Obstacle,
@@ -61,9 +61,9 @@ func faultsByOtherNodes() []faultRule {
 			r := e.downForAll(host)
 			r.because = []string{report.OpinionID(host)}
 			return r, o.RootCause() != report.HostNotFound && e.dependsOnOtherNodes(o) && e.OpinionOn(host).AllFail() &&
-				!e.someFailWith(host, report.HostNotFound) &&
+				!e.SomeFailWith(host, report.HostNotFound) &&
 				// Those without a route, as for IPv6, do not see the host.
-				(o.RootCause() == report.NetworkUnreachable || !e.someFailWith(host, report.NetworkUnreachable))
+				(o.RootCause() == report.NetworkUnreachable || !e.SomeFailWith(host, report.NetworkUnreachable))
 		}},
 	}
 }

@@ -290,6 +290,16 @@ func verdictsOfAClearPath() []verdictRule {
 			o := facts.Obstacle{Check: c, Because: []string{report.IDDisk, report.IDPull}}
 			return e.weigh(o.LikelyAtMost("wait for the runtime's own pull")), true
 		}},
+		{"no-space-for-image", "the disk has no space for an image that was not pulled", func(e *evaluation) (report.Verdict, bool) {
+			c := e.Get(report.IDDisk)
+			if c.Outcome != report.Fail || c.Evidence[report.KeyNeed] == "" || e.Get(report.IDPull).Outcome != report.Skipped ||
+				!e.obstacle.Clear || e.Message.Exists() || e.Creating() || e.Present() {
+				return no, false
+			}
+			o := facts.Obstacle{Check: c, Because: []string{report.IDDisk}}
+			return e.weigh(o.LikelyAtMost("pull the image: its size on the disk is an estimate, some of its layers may be there, " +
+				"and the kubelet removes unused images from a full disk")), true
+		}},
 		{"mirror-corrupts-layers", "the layers of a mirror are bad, and the upstream has the image too", func(
 			e *evaluation,
 		) (report.Verdict, bool) {

@@ -849,6 +849,36 @@ func situationsOfProviders() []situation {
 			FaultUndetermined, Undetermined, ConfidenceUndetermined, "pod",
 		},
 		{
+			"refused without a login before a rollout, and the pod's secrets are not read",
+			all(
+				check("pod", KindPod, Pass, "", ev("namespace", "shop")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true", "status", "401")),
+				check("pull", KindPull, Skipped, "", ev("skipped", "notFailing")),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
+		},
+		{
+			"no such repository before a rollout, and the pod's secrets are not read",
+			all(
+				check("pod", KindPod, Pass, "", ev("namespace", "shop")),
+				check("credentials", KindCredentials, Skipped, "", ev("unreadable", "secret shop/regcred", "node", "read")),
+				ladder(KindManifest, RepositoryNotFound, ev("anonymous", "true", "status", "404")),
+				check("pull", KindPull, Skipped, "", ev("skipped", "notFailing")),
+			),
+			FaultUndetermined, Undetermined, ConfidenceUndetermined, "manifest/" + host,
+		},
+		{
+			"refused without a login before a rollout, and everything was read",
+			all(
+				check("pod", KindPod, Pass, "", ev("namespace", "shop")),
+				check("credentials", KindCredentials, Pass, "", ev("node", "read")),
+				ladder(KindManifest, CredentialsMissing, ev("anonymous", "true", "status", "401")),
+				check("pull", KindPull, Skipped, "", ev("skipped", "notFailing")),
+			),
+			FaultConfig, CredentialsMissing, Likely, "manifest/" + host,
+		},
+		{
 			"refused without a login, and the pod's secrets are not read",
 			all(
 				with(reported(CredentialsMissing), ev("could", "CredentialsMissing,AccessForbidden", "pullSecrets", "regcred")),
@@ -1869,6 +1899,15 @@ func situationsOfLayers() []situation {
 				ladder("", ""),
 				check("disk", KindDisk, Fail, DiskFull, ev("need", "1")),
 				check("pull", KindPull, Skipped, "", ev("skipped", "noSpace")),
+			),
+			FaultNode, DiskFull, Likely, "disk",
+		},
+		{
+			"no space for an image before it is pulled",
+			all(
+				ladder("", ""),
+				check("disk", KindDisk, Fail, DiskFull, ev("need", "1")),
+				check("pull", KindPull, Skipped, "", ev("skipped", "notFailing")),
 			),
 			FaultNode, DiskFull, Likely, "disk",
 		},

@@ -26,8 +26,11 @@ func allWeaknesses() []weakness {
 func weaknessesOfChecks() []weakness {
 	return []weakness{
 		{"check-timed-out", "the check timed out before the runtime would", func(f finding, c report.Check) (string, bool) {
-			if f.Message.Exists() {
+			switch {
+			case f.Message.Exists():
 				return "", c.Is(report.KeyDeadline)
+			case f.Unpulled():
+				return "pull the image on this node: the runtime's timeout is longer, usually 30 s or more", c.Is(report.KeyDeadline)
 			}
 			return "wait for the runtime's own error (after its longer timeout, usually 30 s or more)", c.Is(report.KeyDeadline)
 		}},
@@ -46,12 +49,12 @@ func weaknessesOfChecks() []weakness {
 			failed := f.Cause == report.CredentialProviderFailed && f.Fact(report.IDCredentials, report.KeyProviderFailed) != ""
 			unread := f.Exists(report.IDPod) && f.UnreadSources() != "" && !failed
 			return "repeat the request with the kubelet's credentials: " + f.UnreadSources() + " (not read)",
-				unread && dependsOnLogin(f.Evidence, c) && (c.Is(report.KeyAnonymous) || c.Cause == report.CredentialsMissing)
+				unread && facts.DependsOnLogin(f.Evidence, c) && (c.Is(report.KeyAnonymous) || c.Cause == report.CredentialsMissing)
 		}},
-		{"secrets-not-read", "the pod's secrets were not read", func(f finding, c report.Check) (string, bool) {
+		{secretsNotRead, "the pod's secrets were not read", func(f finding, c report.Check) (string, bool) {
 			credentials := f.Get(report.IDCredentials)
 			return "repeat the request with the kubelet's credentials: " + credentials.Summary,
-				credentials.Outcome == report.Skipped && dependsOnLogin(f.Evidence, c)
+				credentials.Outcome == report.Skipped && facts.DependsOnLogin(f.Evidence, c)
 		}},
 		{"proxy-unknown", "the runtime may use a proxy", func(f finding, c report.Check) (string, bool) {
 			return "check the runtime's proxy setting, which could not be read",
@@ -86,7 +89,7 @@ func (e *evaluation) withWeaknesses(v report.Verdict) report.Verdict {
 	if v.Fault == report.FaultNone || v.Cause == report.Undetermined {
 		return v
 	}
-	f := e.findingOf(v)
+	f, unread := e.findingOf(v), false
 	ids := slices.Clone(v.Because)
 	for _, id := range v.Because {
 		// The answer of a token service is the reason for the manifest's.
@@ -99,29 +102,26 @@ func (e *evaluation) withWeaknesses(v report.Verdict) report.Verdict {
 			if wouldDecide, has := w.has(f, e.Get(id)); has {
 				v.Confidence = atMost(v.Confidence, report.Likely)
 				v.WouldDecide = appendNew(v.WouldDecide, wouldDecide)
+				unread = unread || w.id == secretsNotRead || v.Cause.AboutLogin() && slices.Contains(loginNotKnown, w.id)
 			}
 		}
+	}
+	if unread && e.Unpulled() && e.Exists(report.IDPod) {
+		return undeterminedLogin(e.Get(v.Because[0]), v)
 	}
 	return v
 }
 
-// dependsOnLogin reports whether a failed check is the answer of a registry that
-// may be another one to a login. A tag that is missing from a visible repository
-// is missing for everyone.
-func dependsOnLogin(e *facts.Evidence, c report.Check) bool {
-	switch c.Kind {
-	case report.KindManifest, report.KindToken, report.KindBlob:
-	default:
-		return false
-	}
-	switch c.Cause {
-	case report.RateLimited, report.RegistryUnavailable, report.TokenServiceFailed, report.MirrorFaulty,
-		report.ProxyDenied, report.Undetermined:
-		return false
-	}
-	if c.Is(report.KeyPolicy) {
-		return false // a rule for all users
-	}
-	return c.Outcome == report.Fail && c.Cause.Stage() == report.StageAnswer &&
-		e.Fact(report.ManifestID(c.Host), report.KeyRepository) != "exists"
+// secretsNotRead is the weakness of an answer that a login which the pod has may change.
+const secretsNotRead = "secrets-not-read"
+
+// loginNotKnown are the weaknesses of an answer about a login, where there may be another one.
+var loginNotKnown = []string{"login-not-sent", "kubelet-login-unknown"}
+
+// undeterminedLogin returns the verdict on an answer without the pod's login, where no error of the
+// runtime shows that it gets the same.
+func undeterminedLogin(c report.Check, v report.Verdict) report.Verdict {
+	v.Fault, v.Cause, v.Confidence = report.FaultUndetermined, report.Undetermined, report.ConfidenceUndetermined
+	v.Summary, v.Fix = "without the pod's credentials, which are not known here: "+c.Summary, ""
+	return v
 }

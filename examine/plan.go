@@ -15,6 +15,7 @@ import (
 const (
 	NoPullPolicyNever = "the pull policy is Never"
 	NoPullCreating    = "the kubelet's own pull is still running and has not failed"
+	NoPullPreflight   = "this is a preflight, which pulls nothing"
 	NoPullSandbox     = "the runtime pulls its sandbox image on its own, each time it tries to start the pod"
 )
 

@@ -341,7 +341,7 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 			answers[node] = nodefacts.Answers{}
 		}
 	}
-	// First what others wait for: the checks. Then nodes that have no answer yet.
+	// First what people wait for, then what other nodes wait for: the checks. Then nodes that have no answer yet.
 	late := func(node string) int {
 		if _, known := a.written[node]; known {
 			return 1
@@ -349,7 +349,9 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 		return 0
 	}
 	order := slices.SortedFunc(maps.Keys(answers), func(x, y string) int {
-		return cmp.Or(len(answers[y].Checks)-len(answers[x].Checks), late(x)-late(y), strings.Compare(x, y))
+		return cmp.Or(
+			len(answers[y].Preflights)-len(answers[x].Preflights), len(answers[y].Checks)-len(answers[x].Checks),
+			late(x)-late(y), strings.Compare(x, y))
 	})
 	var failed []error
 	writes := 0
@@ -359,7 +361,7 @@ func (a *answerer) write(ctx context.Context, answers map[string]nodefacts.Answe
 		if err != nil {
 			return false, err
 		}
-		empty := len(answer.Opinions)+len(answer.Images)+len(answer.Checks) == 0
+		empty := len(answer.Opinions)+len(answer.Images)+len(answer.Checks)+len(answer.Preflights) == 0
 		old, known := a.written[node]
 		if !a.unsure[node] && known && old.key == key && now.Sub(old.at) < heartbeat {
 			continue

@@ -4,8 +4,11 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/pullprobe/pullprobe/compare"
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
+	"github.com/pullprobe/pullprobe/fleet/placement"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -20,6 +23,10 @@ type cluster struct {
 type member struct {
 	uid    string
 	traits compare.Traits
+
+	labels   map[string]string
+	taints   []corev1.Taint
+	cordoned bool
 }
 
 // statement is what one node says.
@@ -121,6 +128,22 @@ func (c *cluster) input(now time.Time) (in compare.Input, oldest time.Time) {
 		in.Nodes = append(in.Nodes, n)
 	}
 	return in, oldest
+}
+
+// places returns the nodes as the scheduler sees them, with their kinds. Of those that exist, the
+// agents report of which in has facts.
+func (c *cluster) places(in compare.Input) []placement.Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]placement.Node, 0, len(in.Nodes))
+	for _, n := range in.Nodes {
+		m := c.nodes[n.Name]
+		out = append(out, placement.Node{
+			Name: n.Name, Labels: m.labels, Taints: m.taints, Cordoned: m.cordoned, Reports: n.Facts != nil,
+			Arch: n.Traits[compare.TraitArch], Pool: n.Traits[compare.TraitPool], Zone: n.Traits[compare.TraitZone],
+		})
+	}
+	return out
 }
 
 // uid returns the UID of a Node.

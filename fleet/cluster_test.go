@@ -353,7 +353,6 @@ func TestFleetRights(t *testing.T) {
 		}
 	}
 	for _, args := range [][]string{
-		{"-n", "default", "delete", "pod", "x"},
 		{"-n", "default", "run", "x", "--image=x"},
 		{"-n", "default", "get", "pod", "x"},
 		{"-n", "default", "get", "events"},

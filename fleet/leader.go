@@ -11,6 +11,7 @@ import (
 
 	"github.com/pullprobe/pullprobe/agent/kube"
 	"github.com/pullprobe/pullprobe/compare"
+	"github.com/pullprobe/pullprobe/fleet/placement"
 )
 
 // leader compares the nodes while this replica is the leader, and writes what they show.
@@ -23,6 +24,7 @@ type leader struct {
 	metrics   *metrics
 	answerer  *answerer
 	events    *podEvents
+	preflight *preflights
 	check     func() error // why this replica must not write; nil: it is the leader
 
 	dirty chan struct{} // holds one token: something has changed that may change a verdict
@@ -50,6 +52,7 @@ func newLeader(k *kube.Client, w *watcher, o Options, log *slog.Logger, m *metri
 	}
 	w.cluster, w.waiting, w.log, w.poolBy = l.cluster, newWaitingPods(), log, o.PoolLabels
 	l.events = &podEvents{events: w.core, written: map[types.UID]toldPod{}}
+	l.preflight = newPreflights(w.core, log)
 	w.onChange = l.markDirty
 	l.answerer = newAnswerer(k, o.Namespace, l.cluster)
 	w.onReport = func(name string, _ statement, changed bool) {
@@ -124,18 +127,26 @@ func (l *leader) round(ctx context.Context, now time.Time) (worked time.Duration
 	l.mu.Lock()
 	l.awaited = l.answerer.awaited()
 	l.mu.Unlock()
+	asking := l.watcher.waiting.asking()
+	for node, pods := range l.preflight.requests(asking, func() []placement.Node { return l.cluster.places(in) }, now) {
+		own := answers[node]
+		own.Preflights = pods
+		answers[node] = own
+	}
 	worked = time.Since(now)
 	if err := l.check(); err != nil {
 		return worked, err
 	}
 	waiting := l.watcher.waiting.list(now)
 	published := l.publish(ctx, documentOf(result, waiting), now)
+	preflightErr := l.preflight.tell(ctx, now)
 	more, err := l.answerer.write(ctx, answers, now) // many of them take seconds
+	l.preflight.removeOrphans(ctx, asking, now)
 	moreEvents, eventErr := l.events.write(ctx, waiting, now)
 	if more || moreEvents || open {
 		l.markDirty()
 	}
-	return worked, errors.Join(err, eventErr, published)
+	return worked, errors.Join(err, preflightErr, eventErr, published)
 }
 
 // isAwaited reports whether the fleet waits for a check of the node with this report.

@@ -19,6 +19,8 @@ import (
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/pullprobe/pullprobe/agent/kube"
+	"github.com/pullprobe/pullprobe/fleet/placement"
+	"github.com/pullprobe/pullprobe/preflight"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/report/readable"
 )
@@ -30,6 +32,9 @@ type waitingPod struct {
 	reason string // of its condition PodScheduled
 	text   string // of the same
 	gates  []string
+
+	preflight *corev1.Pod // of a pod that asks for a preflight, what decides where it may run; nil: it does not
+	made      bool        // the plugin made it, for that alone
 }
 
 // DeepCopyObject returns the pod: it does not change.
@@ -79,7 +84,11 @@ func usedOfPod(o any) (any, error) {
 	out.asked = p.Annotations["probe"] != "" || p.Annotations["pullprobe.dev/probe"] != ""
 	for _, g := range p.Spec.SchedulingGates {
 		out.gates = append(out.gates, g.Name)
+		if g.Name == preflight.Gate && p.DeletionTimestamp == nil {
+			out.preflight = placement.Of(p)
+		}
 	}
+	_, out.made = p.Labels[preflight.Label]
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			out.reason, out.text = c.Reason, c.Message
@@ -108,7 +117,7 @@ func (w *waitingPods) list(now time.Time) []Unscheduled {
 	defer w.mu.Unlock()
 	out := []Unscheduled{}
 	for _, p := range w.byUID {
-		if p.asked || now.Sub(p.CreationTimestamp.Time) > overdue {
+		if p.preflight == nil && (p.asked || now.Sub(p.CreationTimestamp.Time) > overdue) {
 			out = append(out, Unscheduled{
 				Pod: p.Namespace + "/" + p.Name, Since: p.CreationTimestamp.UTC(), Why: p.why(), uid: p.UID,
 			})
@@ -174,27 +183,22 @@ func (e *podEvents) apply(ctx context.Context, p Unscheduled, told toldPod) erro
 	namespace, name, _ := strings.Cut(p.Pod, "/")
 	message := fmt.Sprintf("none / Unscheduled: no image is pulled yet: the pod has no node: %s. More: kubectl -n %s describe pod %s",
 		p.Why, namespace, name)
-	obj := corev1.Event{
-		TypeMeta:       metav1.TypeMeta{APIVersion: "v1", Kind: "Event"},
-		ObjectMeta:     metav1.ObjectMeta{Name: "unscheduled." + string(p.uid), Namespace: namespace},
-		InvolvedObject: corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: namespace, Name: name, UID: p.uid},
-		Reason:         eventReason,
-		Message:        readable.Truncate(message, kube.MaxMessage),
-		Type:           corev1.EventTypeNormal,
-		Source:         corev1.EventSource{Component: Name},
-		FirstTimestamp: metav1.NewTime(told.first), LastTimestamp: metav1.NewTime(told.at), Count: told.count,
-		EventTime: metav1.NewMicroTime(told.first), Action: "Compare",
-		ReportingController: "pullprobe.dev/fleet", ReportingInstance: Name,
-	}
+	obj := podEvent(namespace, name, p.uid, told)
+	obj.Name, obj.Reason, obj.Message = "unscheduled."+string(p.uid), eventReason, readable.Truncate(message, kube.MaxMessage)
+	return applyEvent(ctx, e.events, obj)
+}
+
+// applyEvent writes an Event, or writes it again.
+func applyEvent(ctx context.Context, events typedcorev1.EventsGetter, obj corev1.Event) error {
 	body, err := json.Marshal(obj)
 	if err != nil {
 		return err
 	}
 	force := true
 	o := metav1.PatchOptions{FieldManager: report.FieldManager, Force: &force}
-	_, err = e.events.Events(namespace).Patch(ctx, obj.Name, types.ApplyPatchType, body, o)
+	_, err = events.Events(obj.Namespace).Patch(ctx, obj.Name, types.ApplyPatchType, body, o)
 	if err != nil {
-		return fmt.Errorf("Event on the pod %s: %w", p.Pod, err)
+		return fmt.Errorf("Event on the pod %s/%s: %w", obj.Namespace, obj.InvolvedObject.Name, err)
 	}
 	return nil
 }

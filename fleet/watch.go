@@ -166,7 +166,10 @@ func (w *watcher) usedOfNode(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	u := &usedNode{member: member{uid: string(n.UID), traits: nodetraits.Of(n, w.poolBy...)}}
+	u := &usedNode{member: member{
+		uid: string(n.UID), traits: nodetraits.Of(n, w.poolBy...),
+		labels: n.Labels, taints: n.Spec.Taints, cordoned: n.Spec.Unschedulable,
+	}}
 	u.Name, u.UID, u.ResourceVersion = n.Name, n.UID, n.ResourceVersion
 	return u, nil
 }
@@ -240,7 +243,7 @@ func (w *watcher) podHandler() cache.ResourceEventHandler {
 	set := func(o any) {
 		if p, ok := o.(*waitingPod); ok {
 			w.waiting.set(p)
-			if p.asked {
+			if p.asked || p.preflight != nil {
 				w.onChange()
 			}
 		}
@@ -254,7 +257,7 @@ func (w *watcher) podHandler() cache.ResourceEventHandler {
 			}
 			if p, ok := o.(*waitingPod); ok {
 				w.waiting.remove(p.UID)
-				if p.asked {
+				if p.asked || p.preflight != nil {
 					w.onChange()
 				}
 			}

@@ -25,6 +25,7 @@ user=$("$dir/bin/kubectl" config view -o 'jsonpath={.contexts[0].context.user}')
 cat >"$work/rc" <<END
 PS1='$ '
 PATH=$PWD/bin:$dir/bin:\$PATH
+cd $work
 KUBECONFIG=$KUBECONFIG
 KUBECACHEDIR=$work/cache
 PROMPT_COMMAND='echo \$? >$work/exit; tmux -L plugin-screens wait-for -S done'
@@ -94,6 +95,11 @@ screen pod 'kubectl pullprobe web -n shop'
 screen ask 'kubectl pullprobe ask cut-off -n shop'
 screen nodes 'kubectl pullprobe nodes'
 screen registry 'kubectl pullprobe registry registry.lab'
+# One image is there, one is not, and node-b does not reach the registry.
+k create deployment -n shop web --image=registry.lab/web:1.4.2 --image=registry.lab/app:v9 --dry-run=client -o yaml >"$work/deploy.yaml"
+k label node node-b topology.kubernetes.io/zone=zone-2 --overwrite >/dev/null
+screen preflight 'kubectl pullprobe preflight -n shop -f deploy.yaml'
+k label node node-b topology.kubernetes.io/zone=zone-1 --overwrite >/dev/null
 screen doctor 'kubectl pullprobe doctor'
 screen healthy 'kubectl pullprobe healthy -n shop'
 screen wrong-namespace 'kubectl pullprobe web'

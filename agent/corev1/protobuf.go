@@ -138,10 +138,14 @@ func (s *PodSpec) Unmarshal(b []byte) error {
 			s.RuntimeClassName = new(f.text())
 		case 34:
 			return appendTo(&s.EphemeralContainers, f)
+		case 38:
+			return appendTo(&s.SchedulingGates, f)
 		}
 		return nil
 	})
 }
+
+func (g *PodSchedulingGate) Unmarshal(b []byte) error { return first(b, &g.Name) }
 
 func (v *Volume) Unmarshal(b []byte) error {
 	return eachField(b, func(n int, f field) error {

@@ -46,6 +46,12 @@ type PodSpec struct {
 	NodeName            string                 `json:"nodeName,omitempty"`
 	ImagePullSecrets    []LocalObjectReference `json:"imagePullSecrets,omitempty"`
 	RuntimeClassName    *string                `json:"runtimeClassName,omitempty"`
+	SchedulingGates     []PodSchedulingGate    `json:"schedulingGates,omitempty"`
+}
+
+// PodSchedulingGate keeps the scheduler from placing a pod until it is removed.
+type PodSchedulingGate struct {
+	Name string `json:"name"`
 }
 
 // Volume is a volume of a pod.

@@ -101,6 +101,20 @@ func (k *Client) Pods(node string, failed func()) *cache.ListWatch {
 	return onFailure(cache.NewListWatchFromClient(k.client, "pods", metav1.NamespaceAll, selector), failed)
 }
 
+// Pod returns one pod; nil if it does not exist. It lists the pods of this name: the agent has no
+// right to get one.
+func (k *Client) Pod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var list corev1.PodList
+	selector := fields.OneTermEqualSelector("metadata.name", name).String()
+	err := k.client.Get().Namespace(namespace).Resource("pods").Param("fieldSelector", selector).Do(ctx).Into(&list)
+	if err != nil || len(list.Items) == 0 {
+		return nil, err
+	}
+	return &list.Items[0], nil
+}
+
 // ConfigMap returns the list and watch of one ConfigMap. failed is called for every list and
 // watch that the API server refuses.
 func (k *Client) ConfigMap(namespace, name string, failed func()) *cache.ListWatch {
@@ -250,10 +264,14 @@ type Event struct {
 	Container      string
 	Warning        bool
 	Reason         string
-	Message        string    // at most 1 KiB
+	Message        string // at most 1 KiB
+	Annotation     Annotation
 	First, Time    time.Time // when it was written with this content first, and now
 	Count          int       // how often
 }
+
+// Annotation is one annotation of an Event; without a key there is none.
+type Annotation struct{ Key, Value string }
 
 // MaxMessage is the longest message of an Event, in bytes (events.k8s.io, validation
 // of Event.note).
@@ -281,6 +299,9 @@ func (k *Client) ApplyEvent(ctx context.Context, node string, e Event) error {
 		Action:              "Diagnose",
 		ReportingController: "pullprobe.dev/agent",
 		ReportingInstance:   reportingInstance(node),
+	}
+	if a := e.Annotation; a.Key != "" {
+		obj.Annotations = map[string]string{a.Key: a.Value}
 	}
 	if e.Node {
 		obj.InvolvedObject = corev1.ObjectReference{APIVersion: "v1", Kind: "Node", Name: node, UID: e.UID}

@@ -1,5 +1,6 @@
 // Package opinions holds what the fleet says to this node: what other nodes see of the hosts
-// that it does not reach, and which hosts to check for others. Without a fleet it is empty.
+// that it does not reach, which hosts to check for others, and which pods ask for a preflight.
+// Without a fleet it is empty.
 package opinions
 
 import (
@@ -37,6 +38,8 @@ type Config struct {
 	OnOpinions func(hosts, images []string)
 	// OnWanted is called with all hosts that others want to be checked, and since when.
 	OnWanted func([]nodefacts.Wanted)
+	// OnPreflights is called with all pods that ask whether this node could pull their images.
+	OnPreflights func([]nodefacts.Pod)
 }
 
 // New returns an empty store.
@@ -103,6 +106,7 @@ func (s *Store) set(text string) {
 		s.cfg.OnOpinions(changed, images)
 	}
 	s.cfg.OnWanted(a.Checks)
+	s.cfg.OnPreflights(a.Preflights)
 }
 
 // setImages replaces what others found of images, and returns those of which they say

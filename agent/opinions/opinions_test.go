@@ -16,16 +16,18 @@ import (
 // told is a store, and what it told.
 type told struct {
 	*Store
-	hosts  []string
-	wanted []nodefacts.Wanted
+	hosts      []string
+	wanted     []nodefacts.Wanted
+	preflights []nodefacts.Pod
 }
 
 func newTold() *told {
 	out := &told{}
 	out.Store = New(Config{
-		Log:        slog.New(slog.DiscardHandler),
-		OnOpinions: func(hosts, images []string) { out.hosts = slices.Concat(out.hosts, hosts, images) },
-		OnWanted:   func(w []nodefacts.Wanted) { out.wanted = w },
+		Log:          slog.New(slog.DiscardHandler),
+		OnOpinions:   func(hosts, images []string) { out.hosts = slices.Concat(out.hosts, hosts, images) },
+		OnWanted:     func(w []nodefacts.Wanted) { out.wanted = w },
+		OnPreflights: func(p []nodefacts.Pod) { out.preflights = p },
 	})
 	return out
 }

@@ -115,6 +115,9 @@ func handlerOf(annotations map[string]string) string {
 	return value
 }
 
+// New returns the part of p that is kept, of a pod that is not in a store.
+func New(p *corev1.Pod) Pod { return newPod(p, "") }
+
 // newPod returns the part of p that is kept.
 func newPod(p *corev1.Pod, ownNamespace string) Pod {
 	out := Pod{

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -21,6 +22,8 @@ type Answers struct {
 	Opinions []Opinion  `json:"opinions,omitempty"`
 	Images   []Sighting `json:"images,omitempty"`
 	Checks   []Wanted   `json:"checks,omitempty"`
+	// Preflights are pods that ask whether this node could pull their images.
+	Preflights []Pod `json:"preflights,omitempty"`
 }
 
 // Sighting is what other nodes found of an image that this node does not find where it looks.
@@ -54,6 +57,16 @@ type Wanted struct {
 	Since Stamp  `json:"since"` // a check that began later need not be repeated
 }
 
+// Pod names a pod that asks for a preflight. The agent finds out for itself whether it does.
+type Pod struct {
+	Namespace string `json:"ns"`
+	Name      string `json:"pod"`
+	UID       string `json:"uid"`
+}
+
+// maxPreflights is how many pods at a time one node checks images for.
+const maxPreflights = 16
+
 // Encode returns the answers as JSON. It drops the end of the lists if they are too large.
 func (a Answers) Encode() (string, error) {
 	a.Version = Version
@@ -70,6 +83,8 @@ func (a Answers) Encode() (string, error) {
 			a.Opinions = a.Opinions[:len(a.Opinions)-1]
 		case len(a.Checks) > 0:
 			a.Checks = a.Checks[:len(a.Checks)-1]
+		case len(a.Preflights) > 0:
+			a.Preflights = a.Preflights[:len(a.Preflights)-1]
 		default:
 			return "", errors.New("answers to a node are too large")
 		}
@@ -120,6 +135,13 @@ func DecodeAnswers(s string) (Answers, error) {
 		}
 	}
 	a.Checks = wanted
+	var pods []Pod
+	for _, p := range a.Preflights[:min(len(a.Preflights), maxPreflights)] {
+		if isName(p.Namespace) && isName(p.Name) && isName(p.UID) {
+			pods = append(pods, p)
+		}
+	}
+	a.Preflights = pods
 	return a, nil
 }
 
@@ -134,3 +156,8 @@ func causes(list []string) []string {
 	}
 	return out
 }
+
+// objectName matches the names and UIDs of Kubernetes objects (RFC 1123 subdomains).
+var objectName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`)
+
+func isName(s string) bool { return len(s) <= 253 && objectName.MatchString(s) }

@@ -53,3 +53,24 @@ func SameAnswer(c report.Check, key string) bool {
 	all := answersAt(c, key)
 	return len(all) > 0 && !slices.ContainsFunc(all, func(status string) bool { return status != c.Evidence[report.KeyStatus] })
 }
+
+// DependsOnLogin reports whether a failed check is the answer of a registry that
+// may be another one to a login. A tag that is missing from a visible repository
+// is missing for everyone.
+func DependsOnLogin(e *Evidence, c report.Check) bool {
+	switch c.Kind {
+	case report.KindManifest, report.KindToken, report.KindBlob:
+	default:
+		return false
+	}
+	switch c.Cause {
+	case report.RateLimited, report.RegistryUnavailable, report.TokenServiceFailed, report.MirrorFaulty,
+		report.ProxyDenied, report.Undetermined:
+		return false
+	}
+	if c.Is(report.KeyPolicy) {
+		return false // a rule for all users
+	}
+	return c.Outcome == report.Fail && c.Cause.Stage() == report.StageAnswer &&
+		e.Fact(report.ManifestID(c.Host), report.KeyRepository) != "exists"
+}

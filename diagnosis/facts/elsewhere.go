@@ -74,3 +74,15 @@ const maxAgainstOne = 4
 
 // AllFail reports whether enough other nodes have checked, and none gets through.
 func (o Opinion) AllFail() bool { return o.Reached == 0 && o.Failed >= Proof }
+
+// AllFailWith reports whether enough other nodes have checked a host, and all fail with one
+// cause.
+func (e *Evidence) AllFailWith(host string, cause report.Cause) bool {
+	o := e.OpinionOn(host)
+	return o.AllFail() && o.Check.Evidence[report.KeyHow] == string(cause)
+}
+
+// SomeFailWith reports whether some other nodes fail at a host with a cause.
+func (e *Evidence) SomeFailWith(host string, cause report.Cause) bool {
+	return slices.Contains(strings.Split(e.OpinionOn(host).Check.Evidence[report.KeyHow], ", "), string(cause))
+}

@@ -70,6 +70,12 @@ func (e *Evidence) Present() bool { return e.LocalImages().Is(report.KeyPresent)
 // reported no failure.
 func (e *Evidence) Creating() bool { return e.Is(report.IDPod, report.KeyCreating) }
 
+// Unpulled reports whether nothing pulls the image, so that no error of the runtime will come: it
+// is checked before a rollout.
+func (e *Evidence) Unpulled() bool {
+	return e.Get(report.IDPull).Evidence[report.KeySkipped] == "notFailing" && !e.Message.Exists() && !e.Creating()
+}
+
 // NoSandbox reports whether the pod has no sandbox yet.
 func (e *Evidence) NoSandbox() bool { return e.Fact(report.IDPod, report.KeySandbox) == "absent" }
 

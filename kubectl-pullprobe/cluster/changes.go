@@ -20,21 +20,33 @@ func (c *Client) Changes(ctx context.Context, namespace string) <-chan struct{} 
 	out := make(chan struct{}, 1)
 	configMaps := corev1.SchemeGroupVersion.WithResource("configmaps")
 	pods := corev1.SchemeGroupVersion.WithResource("pods")
-	go follow(ctx, c.Meta.Resource(pods).Namespace(namespace), "", out)
-	go follow(ctx, c.Meta.Resource(configMaps).Namespace(c.home), report.LabelReport, out)
+	go follow(ctx, c.Meta.Resource(pods).Namespace(namespace), metav1.ListOptions{}, out)
+	go follow(ctx, c.Meta.Resource(configMaps).Namespace(c.home), metav1.ListOptions{LabelSelector: report.LabelReport}, out)
+	return out
+}
+
+// EventsChange returns a channel as [Client.Changes] does, for the Events on a pod.
+func (c *Client) EventsChange(ctx context.Context, p *corev1.Pod) <-chan struct{} {
+	out := make(chan struct{}, 1)
+	events := corev1.SchemeGroupVersion.WithResource("events")
+	go follow(ctx, c.Meta.Resource(events).Namespace(p.Namespace), metav1.ListOptions{FieldSelector: onPod(p.UID)}, out)
 	return out
 }
 
 // follow writes to out when objects change.
-func follow(ctx context.Context, objects metadata.ResourceInterface, labels string, out chan<- struct{}) {
+func follow(ctx context.Context, objects metadata.ResourceInterface, o metav1.ListOptions, out chan<- struct{}) {
 	for ctx.Err() == nil {
 		// Of the list, only as of when it is matters.
-		list, err := objects.List(ctx, metav1.ListOptions{LabelSelector: labels, Limit: 1})
+		first := o
+		first.Limit = 1
+		list, err := objects.List(ctx, first)
 		if Denied(err) {
 			return
 		}
 		if err == nil {
-			w, err := objects.Watch(ctx, metav1.ListOptions{LabelSelector: labels, ResourceVersion: list.ResourceVersion})
+			then := o
+			then.ResourceVersion = list.ResourceVersion
+			w, err := objects.Watch(ctx, then)
 			if Denied(err) {
 				return
 			}

@@ -233,6 +233,7 @@ func (c *Client) readRights(ctx context.Context, out *Installation, namespace st
 		{"list", "configmaps", c.home, false, "verdicts come from Events only; " + ReaderRole},
 		{"list", "events", namespace, false, "for a pod that is in no report, only the kubelet's message is shown"},
 		{"patch", "pods", namespace, false, "'ask' cannot request a diagnosis"},
+		{"create", "pods", namespace, false, "'preflight' cannot check images before a rollout"},
 		{"list", "pods", "", false, "-A shows the pods that the reports name"},
 		{"list", "nodes", "", false, "nodes are compared without their zones, pools and subnets"},
 	} {

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,6 +66,15 @@ func TestExamples(t *testing.T) {
 	hosts := map[string]report.HostState{"registry.example": report.Reachable, "registry.example:5000": report.Unreachable}
 	w.write(t, "node-a", hosts, missingTag(p, report.Confirmed), d)
 	dir := t.TempDir()
+	w.answering(t, ns, wellExcept(mismatch))
+	for name, text := range map[string]string{
+		"deploy.yaml": chart, "manifests/web.yaml": chart, "helm": "#!/bin/sh\ncat <<'EOF'\n" + chart + "EOF\n", // the real one has no cluster here
+	} {
+		name = filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	self := made[string](t)(os.Executable())
 	if err := os.Symlink(self, filepath.Join(dir, "kubectl-pullprobe")); err != nil {
 		t.Fatal(err)

@@ -53,7 +53,7 @@ func newRoot(a *App) *cobra.Command {
 	o.addFlags(root)
 	addGlobalFlags(a, root)
 	root.AddCommand(
-		newAsk(a), newWait(a), newNodes(a), newNode(a), newRegistries(a), newRegistry(a),
+		newAsk(a), newWait(a), newPreflight(a), newNodes(a), newNode(a), newRegistries(a), newRegistry(a),
 		newExplain(a), newDoctor(a), newExport(a),
 		newOptions(),
 	)

@@ -17,14 +17,7 @@ import (
 // plugin runs kubectl-pullprobe as administrator, and returns what it prints and its exit code.
 func (c *cluster) plugin(t testing.TB, args ...string) (text string, code int) {
 	t.Helper()
-	program, err := filepath.Abs("../../bin/kubectl-pullprobe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(program); err != nil {
-		t.Fatalf("%v: make plugin", err)
-	}
-	cmd := exec.CommandContext(t.Context(), program, args...)
+	cmd := exec.CommandContext(t.Context(), pluginPath(t), args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.KubeconfigPath(), "KUBECACHEDIR="+t.TempDir())
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -32,6 +25,19 @@ func (c *cluster) plugin(t testing.TB, args ...string) (text string, code int) {
 		t.Fatal(err)
 	}
 	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// pluginPath returns the path of kubectl-pullprobe.
+func pluginPath(t testing.TB) string {
+	t.Helper()
+	program, err := filepath.Abs("../../bin/kubectl-pullprobe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Fatalf("%v: make plugin", err)
+	}
+	return program
 }
 
 // wantPlugin fails a test unless the plugin ended with a code and printed some texts.

@@ -5,6 +5,7 @@ package readable
 
 import (
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,3 +180,10 @@ func IsCommand(line string) bool {
 	first, _, _ := strings.Cut(line, " ")
 	return slices.Contains(programs, first)
 }
+
+// partLabel matches the labels of the parts of an Event, and those of the text report.
+var partLabel = regexp.MustCompile(`(?i)\b(who acts|fix|to confirm|retry)\s*:`)
+
+// NeutralizeLabels removes the colon from what looks like the label of a part. A verdict may
+// quote a registry, which must not add a fix of its own.
+func NeutralizeLabels(s string) string { return partLabel.ReplaceAllString(s, "$1 -") }
