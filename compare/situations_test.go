@@ -664,11 +664,21 @@ func imageSituations() []situation {
 		{
 			"credentials on some",
 			[]Node{node("a", misses(report.CredentialsMissing, 30)), node("b", has(30, reg)), node("c", has(30, reg))},
-			[]string{"by-login " + image + ": cluster-config CredentialsMissing likely"},
+			nil,
+		},
+		{
+			"a credential provider on one",
+			[]Node{node("a", misses(report.CredentialProviderFailed, 30)), node("b", has(30, reg)), node("c", has(30, reg))},
+			[]string{"image-some " + image + ": node-infrastructure CredentialProviderFailed likely"},
+		},
+		{
+			"two pods lack a login in different ways",
+			[]Node{node("a", misses(report.CredentialsMissing, 30)), node("b", misses(report.PullSecretMissing, 30))},
+			nil,
 		},
 		{
 			"credentials on all", many("n", 3, func(n string) Node { return node(n, misses(report.CredentialsMissing, 30)) }),
-			[]string{"by-login " + image + ": cluster-config CredentialsMissing likely"},
+			nil,
 		},
 		{
 			"no image for one platform", []Node{
