@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func (r ruleSet) compare(in Input) Result {
 			t.Other += len(e.observations)
 		}
 		out.Hosts = append(out.Hosts, t)
-		for _, g := range c.groups(host, s) {
+		for _, g := range affected(c.groups(host, s)) {
 			all = append(all, c.hostFinding(g, s))
 		}
 	}
@@ -110,7 +111,7 @@ func merged(all []draft) []draft {
 	for _, f := range all {
 		parts := []string{f.About, f.Rule, string(f.Fault), string(f.Cause), string(f.Confidence)}
 		for _, o := range f.group.failing {
-			parts = append(parts, o.node.Name, string(o.cause))
+			parts = append(parts, o.node.Name, string(o.cause), strconv.FormatBool(o.host.Asked))
 		}
 		key := strings.Join(parts, " ")
 		i, known := first[key]
@@ -153,6 +154,12 @@ func (c *comparison) byHost() map[string][]*observation {
 	return out
 }
 
+// affected returns the groups with a node that uses the host. What fails only where it was checked for
+// others keeps no pull from it.
+func affected(groups []*group) []*group {
+	return slices.DeleteFunc(groups, func(g *group) bool { use, _ := separate(g.failing); return len(use) == 0 })
+}
+
 // hostFinding returns the verdict on nodes that fail alike.
 func (c *comparison) hostFinding(g *group, s sorted) draft {
 	v := verdict{rule: "undecided", fault: report.FaultUndetermined, cause: g.cause(), headline: g.counts()}
@@ -164,9 +171,21 @@ func (c *comparison) hostFinding(g *group, s sorted) draft {
 		}
 	}
 	f := g.finding(AboutHost, v, s)
-	if v.fault == report.FaultUndetermined {
-		return f
+	if v.fault != report.FaultUndetermined {
+		c.doubt(&f, g, v)
 	}
+	if f.Confidence != report.Confirmed {
+		questions := f.WouldDecide
+		f.WouldDecide = nil
+		for _, q := range append([]string{c.withoutDetour(g)}, questions...) {
+			f.ask(q)
+		}
+	}
+	return f
+}
+
+// doubt adds to a finding why it is only likely.
+func (c *comparison) doubt(f *draft, g *group, v verdict) {
 	for _, d := range c.doubts {
 		rival, holds := d.holds(g, v)
 		if !holds {
@@ -176,15 +195,26 @@ func (c *comparison) hostFinding(g *group, s sorted) draft {
 		if rival != "" {
 			f.Rivals = append(f.Rivals, clean(rival))
 		}
-		if d.question != "" && len(f.WouldDecide) < maxQuestions {
-			question := d.question
-			if strings.HasPrefix(question, "check {host} from ") {
-				question += ":\n" + checkCommand(v.cause, "{host}")
-			}
-			f.WouldDecide = append(f.WouldDecide, strings.ReplaceAll(question, "{host}", g.name))
-		}
+		f.ask(g.question(d.question, v.cause))
 	}
-	return f
+}
+
+// ask adds what would settle what is open, once.
+func (f *draft) ask(question string) {
+	if question != "" && len(f.WouldDecide) < maxQuestions && !slices.Contains(f.WouldDecide, question) {
+		f.WouldDecide = append(f.WouldDecide, question)
+	}
+}
+
+// question returns what settles a doubt about the host, with the command for it.
+func (g *group) question(of string, cause report.Cause) string {
+	if of == askOneMore && g.complete() {
+		of = askOutside
+	}
+	if strings.HasPrefix(of, "check {host} from ") {
+		of += ":\n" + checkCommand(cause, "{host}")
+	}
+	return strings.ReplaceAll(of, "{host}", g.name)
 }
 
 // verdict is what a rule says about nodes that fail alike.
@@ -200,12 +230,18 @@ type verdict struct {
 // otherwise is the id of nodes that fail, but with another cause.
 const otherwise = "otherwise"
 
+// onlyAsked is the id of nodes that fail at a host which they only checked for others.
+const onlyAsked = "asked"
+
 // finding returns the finding about a group.
 func (g *group) finding(about string, v verdict, s sorted) draft {
+	use, asked := separate(g.failing)
+	others, askedToo := separate(g.others)
+	asked = append(asked, askedToo...)
 	f := draft{group: g, Finding: Finding{
 		Rule: v.rule, About: about, Name: clean(g.name), Fault: v.fault, Cause: v.cause, Confidence: report.Likely,
 		Summary: readable.Clean(g.name+": "+v.headline, maxText),
-		Failing: namesOf(g.failing), How: causesOf(g.failing), Through: namesOf(g.through),
+		Failing: namesOf(use), How: causesOf(use), Through: namesOf(g.through),
 		WouldDecide: v.wouldDecide,
 	}}
 	switch {
@@ -214,14 +250,21 @@ func (g *group) finding(about string, v verdict, s sorted) draft {
 	case v.sure:
 		f.Confidence = report.Confirmed
 	}
-	for _, o := range g.failing {
+	for _, o := range use {
 		if f.Since.IsZero() || o.since.Before(f.Since) {
 			f.Since = o.since.UTC()
 		}
 	}
 	f.Neither = g.asides(s)
-	if len(g.others) > 0 {
-		f.Neither = append(f.Neither, Aside{Rule: otherwise, Why: "failed with another cause", Names: namesOf(g.others)})
+	if len(others) > 0 {
+		f.Neither = append(f.Neither, Aside{Rule: otherwise, Why: "failed with another cause", Names: namesOf(others)})
+	}
+	if len(asked) > 0 {
+		why := "do not get through either, but only checked it for others: they do not use it"
+		if len(asked) == 1 {
+			why = "does not get through either, but only checked it for others: it does not use it"
+		}
+		f.Neither = append(f.Neither, Aside{Rule: onlyAsked, Why: why, Names: namesOf(asked)})
 	}
 	return f
 }

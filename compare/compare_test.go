@@ -154,7 +154,7 @@ func checkInvariants(t *testing.T, in Input, r Result) {
 		if f.Rule == "undecided" {
 			t.Errorf("no rule decides: %s", text)
 		}
-		if f.Confidence == report.Confirmed && f.About == AboutHost && f.Through.Count < 2 && f.Failing.Count < 3 {
+		if f.Confidence == report.Confirmed && f.About == AboutHost && f.Through.Count < 2 && failAlike(f) < 3 && !eachConfirms(in, f) {
 			t.Errorf("confirmed by fewer than two other nodes: %s", text)
 		}
 		if (f.Fault == report.FaultUndetermined) != (f.Confidence == report.ConfidenceUndetermined) {
@@ -163,7 +163,7 @@ func checkInvariants(t *testing.T, in Input, r Result) {
 		if f.Confidence == report.ConfidenceUndetermined && len(f.WouldDecide) == 0 {
 			t.Errorf("undetermined, and nothing would decide: %s", text)
 		}
-		if len(f.SetsApart) > 0 && f.Failing.Count < 2 {
+		if len(f.SetsApart) > 0 && failAlike(f) < 2 {
 			t.Errorf("one node is set apart: %s", text)
 		}
 		for _, s := range f.SetsApart {
@@ -179,6 +179,32 @@ func checkInvariants(t *testing.T, in Input, r Result) {
 			}
 		}
 	}
+}
+
+// failAlike returns at most how many nodes have seen what a finding says, those included that only
+// checked the host for others.
+func failAlike(f Finding) int {
+	count := f.Failing.Count
+	for _, a := range f.Neither {
+		if a.Rule == "asked" {
+			count += a.Count
+		}
+	}
+	return count
+}
+
+// eachConfirms reports whether two nodes fail at least, and each has confirmed itself that the registry is at
+// fault.
+func eachConfirms(in Input, f Finding) bool {
+	sure := 0
+	for _, n := range in.Nodes {
+		if slices.Contains(f.Failing.First, n.Name) && slices.ContainsFunc(n.Facts.Images, func(i nodefacts.Image) bool {
+			return i.Host == f.Name && i.Cause == f.Cause && i.Fault == report.FaultRegistry && i.Confidence == report.Confirmed
+		}) {
+			sure++
+		}
+	}
+	return sure > 1 && sure == f.Failing.Count && f.Fault == report.FaultRegistry
 }
 
 func TestInvariants(t *testing.T) {

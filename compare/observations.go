@@ -194,6 +194,7 @@ type group struct {
 	earlier []*observation           // got through before these began to fail, and have not checked since
 	later   []*observation           // got through only after these checked last
 	sample  int                      // of those that fail were asked to check
+	cluster int                      // nodes that exist
 	skewed  map[string]time.Duration // by node: how far its clock is wrong
 }
 
@@ -204,7 +205,7 @@ func (c *comparison) groups(name string, s sorted) []*group {
 	for _, o := range s.bad {
 		k := class(o.cause)
 		if byClass[k] == nil {
-			byClass[k] = &group{name: name, skewed: c.skewed}
+			byClass[k] = &group{name: name, skewed: c.skewed, cluster: len(c.Nodes)}
 			out = append(out, byClass[k])
 		}
 		byClass[k].failing = append(byClass[k].failing, o)
@@ -249,6 +250,22 @@ func (g *group) rest() []*observation { return slices.Concat(g.through, g.others
 
 // counted returns how many nodes have checked in that time.
 func (g *group) counted() int { return len(g.failing) + len(g.through) + len(g.others) }
+
+// complete reports whether every node of the cluster has checked.
+func (g *group) complete() bool { return g.counted() >= g.cluster }
+
+// separate returns the observations of nodes that use the host, and of those that only checked it
+// for others.
+func separate(list []*observation) (use, asked []*observation) {
+	for _, o := range list {
+		if o.host.Asked {
+			asked = append(asked, o)
+		} else {
+			use = append(use, o)
+		}
+	}
+	return use, asked
+}
 
 // all reports whether every failing observation has a property.
 func (g *group) all(has func(*observation) bool) bool {

@@ -77,7 +77,7 @@ func (s sorted) without(node string) sorted {
 // opinion returns what others see by their observations.
 func (c *comparison) opinion(r Request, s sorted) Opinion {
 	asker := c.asker(r)
-	g := &group{name: r.Host, failing: []*observation{asker}, skewed: c.skewed}
+	g := &group{name: r.Host, failing: []*observation{asker}, skewed: c.skewed, cluster: len(c.Nodes)}
 	for _, o := range s.good { // what they saw before or after says nothing about its failure
 		g.place(o)
 	}

@@ -22,7 +22,8 @@ func anyHost(r *rand.Rand, name string, bad int, causes []report.Cause) nodefact
 	if r.IntN(4) < bad {
 		h = down(pick(r, causes...), named(name), times(r.IntN(1200), r.IntN(700)-60))
 	}
-	h.Flapping = r.IntN(20) == 0
+	h.Flapping, h.Asked = r.IntN(20) == 0, r.IntN(5) == 0
+	h.Mirrors, h.HostsTOML = pick(r, nil, nil, []string{"b.example", name}), pick(r, "", "none", "ee")
 	h.Status = pick(r, 0, 0, 0, 403, 404)
 	h.Addresses = pick(r, nil, []string{"192.0.2.7"}, []string{"192.0.2.7", "192.0.2.8"}, []string{"192.0.2.9"}, []string{"127.0.0.1"})
 	h.Certificate, h.Issuer = pick(r, "", "aa", "bb"), pick(r, "", "cc", "dd")
@@ -56,6 +57,12 @@ func anyFleet(r *rand.Rand) Input {
 				cause := pick(r, report.TagNotFound, report.MirrorFaulty, report.CredentialsMissing, report.PlatformMismatch, report.DiskFull)
 				x = misses(cause, r.IntN(700), pick(r, reg, "mirror.example"))
 			}
+			n.Facts.Images = append(n.Facts.Images, x)
+		}
+		if r.IntN(3) == 0 { // its verdict on an image of the host
+			x := misses(causes[0], r.IntN(700))
+			x.Name, x.Host = pick(r, "a.example", "c.example")+"/app:1", "a.example"
+			x.Confidence = pick(r, report.Confirmed, report.Likely)
 			n.Facts.Images = append(n.Facts.Images, x)
 		}
 		switch r.IntN(12) {

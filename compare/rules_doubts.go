@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/report"
 )
 
@@ -22,13 +23,21 @@ type doubt struct {
 // the same way, or lie.
 const minOthers = 2
 
+// What settles a doubt of which other nodes are too few.
+const (
+	askOneMore = "check {host} from one more node"
+	askOutside = "check {host} from outside of the cluster" // every node has checked
+)
+
 func allDoubts() []doubt {
 	// What one node says is its claim: it shares nothing.
 	all := func(g *group) bool { return len(g.through) == 0 && g.counted() > 1 }
 	return []doubt{
-		{"two-others", "fewer than two other nodes have checked", "check {host} from one more node", func(g *group, _ verdict) (string, bool) {
+		{"two-others", "fewer than two other nodes have checked, and not all nodes confirm it themselves", askOneMore, func(
+			g *group, v verdict,
+		) (string, bool) {
 			if all(g) {
-				return "", len(g.failing) <= minOthers
+				return "", len(g.failing) <= minOthers && !g.eachConfirms(v)
 			}
 			return "", len(g.through) < minOthers && g.counted() > 1
 		}},
@@ -50,7 +59,7 @@ func allDoubts() []doubt {
 			theirs := slices.DeleteFunc(common(proxyOf, g.failing), func(p string) bool { return p == none })
 			return shared("proxy", proxyOf, g.failing), all(g) && v.cause != report.HostNotFound && len(theirs) > 0
 		}},
-		{"shared-egress", "all of them may reach the registry through one egress", "check {host} from outside of the cluster", func(
+		{"shared-egress", "all of them may reach the registry through one egress", askOutside, func(
 			g *group, v verdict,
 		) (string, bool) {
 			return shared("egress", egress, g.failing), all(g) && v.fault == report.FaultRegistry &&
@@ -97,6 +106,17 @@ func allDoubts() []doubt {
 			return "", v.cause == report.Undetermined
 		}},
 	}
+}
+
+// eachConfirms reports whether several nodes fail by the registry's answer, and each of them has
+// confirmed the verdict itself: together they are not less sure than alone.
+func (g *group) eachConfirms(v verdict) bool {
+	return len(g.failing) > 1 && v.fault == report.FaultRegistry && v.cause.Stage() == report.StageAnswer &&
+		g.all(func(o *observation) bool {
+			return slices.ContainsFunc(o.node.Facts.Images, func(i nodefacts.Image) bool {
+				return i.Host == g.name && i.Cause == v.cause && i.Fault == v.fault && i.Confidence == report.Confirmed
+			})
+		})
 }
 
 // aboutCertificate reports whether a node rejects the certificate that it sees.

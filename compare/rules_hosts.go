@@ -106,7 +106,7 @@ func rulesWhereAllFail() []hostRule {
 		{"one-node", "a single node has checked: its claim", func(g *group) (verdict, bool) {
 			v := verdict{fault: g.claim(), cause: g.cause(), headline: g.failed() + "; no other node has checked it"}
 			if v.fault == report.FaultUndetermined || !g.answered() {
-				v.wouldDecide = []string{g.checkFrom("another node")}
+				v.wouldDecide = []string{g.checkFrom(g.elsewhere())}
 			}
 			return v, g.counted() == 1
 		}},
@@ -128,8 +128,8 @@ func rulesWhereAllFail() []hostRule {
 		{"name-in-a-file", "the name resolves on no node, and a file of a node names it, not the image", func(g *group) (verdict, bool) {
 			return verdict{
 				fault: report.FaultNode, cause: report.HostNotFound,
-				headline: fmt.Sprintf("the name resolves on none of %d nodes; no image names it: a file of a node sends pulls there",
-					len(g.failing)),
+				headline: fmt.Sprintf("the name resolves on none of %d nodes; no image names it: a file of %s sends pulls there",
+					len(g.failing), list(namesOf(g.senders()).First)),
 				wouldDecide: []string{"check whether that file (hosts.toml) should name " + g.name},
 			}, g.cause() == report.HostNotFound && g.sentByFile()
 		}},
@@ -192,17 +192,15 @@ func (g *group) claim() report.Fault {
 	return cmp.Or(o.host.Fault, report.FaultUndetermined)
 }
 
-// sentByFile reports whether images fail at the host, and none of them names it.
+// sentByFile reports whether a file of a node sends pulls to the host, and no image that fails names it.
 func (g *group) sentByFile() bool {
-	sent := false
+	sent := len(g.senders()) > 0
 	for _, o := range g.failing {
 		for _, i := range o.node.Facts.Images {
 			switch {
 			case i.Host != g.name || i.Cause != o.cause:
 			case i.Fault != report.FaultNode || strings.HasPrefix(i.Name, g.name+"/"):
 				return false
-			default:
-				sent = true
 			}
 		}
 	}
@@ -216,6 +214,14 @@ func (g *group) answered() bool { return g.cause().Stage() >= report.StageTLS }
 // checkFrom asks for a check of the host from somewhere, with the command for it.
 func (g *group) checkFrom(where string) string {
 	return "check " + g.name + " from " + where + ":\n" + checkCommand(g.cause(), g.name)
+}
+
+// elsewhere returns from where else the host can be checked.
+func (g *group) elsewhere() string {
+	if g.complete() {
+		return "outside of the cluster"
+	}
+	return "another node"
 }
 
 // checkCommand returns the command that repeats what failed: the name, or the answer.

@@ -26,15 +26,6 @@ func imageRules() []imageRule {
 				wouldDecide: []string{"check the image on both again: it may have been pushed or removed in between"},
 			}, notThere(g.cause()) && len(g.finders()) > 0
 		}},
-		{"by-login", "credentials belong to pods, so that nodes do not compare", func(g *group) (verdict, bool) {
-			fault := claimed(g.failing)
-			v := verdict{fault: fault, cause: g.cause(), headline: fmt.Sprintf(
-				"pods on %s cannot pull it (%s); credentials belong to pods, so the nodes are not compared", g.nodes(), g.cause())}
-			if fault == report.FaultUndetermined {
-				v.wouldDecide = []string{"compare the pull secrets of the pods that fail with those of the pods that do not"}
-			}
-			return v, g.cause().AboutLogin() || aboutSecrets(g.cause())
-		}},
 		{"platform", "the image lacks the platform of some nodes", func(g *group) (verdict, bool) {
 			arch := slices.ContainsFunc(g.setsApart(), func(s Share) bool { return s.Trait == TraitArch })
 			return verdict{fault: claimed(g.failing), cause: report.PlatformMismatch, sure: arch, headline: g.counts()},
@@ -92,13 +83,15 @@ func notThere(c report.Cause) bool {
 	return c == report.TagNotFound || c == report.RepositoryNotFound
 }
 
-func aboutSecrets(c report.Cause) bool {
+// aboutPod reports whether a cause is that of a pod's login. Pods differ in it, not nodes: their
+// Events and the reports of their nodes have it.
+func aboutPod(c report.Cause) bool {
 	switch c {
 	case report.PullSecretMissing, report.PullSecretMalformed, report.PullSecretOtherRegistry, report.PullSecretNotAttached,
-		report.PresentNotAuthorized, report.CredentialProviderFailed:
+		report.PresentNotAuthorized:
 		return true
 	}
-	return false
+	return c.AboutLogin()
 }
 
 // registryOf returns the registry in the name of an image, as a runtime reads it.
@@ -126,12 +119,13 @@ func claimed(failing []*observation) report.Fault {
 }
 
 // imageFindings returns the findings about images that fail on some node. What keeps nodes
-// from a host is in the findings about that host. One node alone has nothing to compare.
+// from a host is in the findings about that host, and what a pod's login lacks is in none. One
+// node alone has nothing to compare.
 func (c *comparison) imageFindings() []draft {
 	var out []draft
 	for _, s := range c.imageObservations() {
 		for _, g := range c.groups(s.name, s.sorted) {
-			if g.counted()+len(g.earlier)+len(g.later) < minSide {
+			if g.counted()+len(g.earlier)+len(g.later) < minSide || aboutPod(g.cause()) {
 				continue
 			}
 			if g.cause() == report.Undetermined && len(g.failing) < minSide {

@@ -79,6 +79,20 @@ func claims(f report.Fault) func(*nodefacts.Host) { return func(h *nodefacts.Hos
 
 func named(host string) func(*nodefacts.Host) { return func(h *nodefacts.Host) { h.Name = host } }
 
+func onlyAsked(h *nodefacts.Host) { h.Asked = true }
+
+// mirrored has a hosts.toml that names further hosts; none: it names the host itself alone.
+func mirrored(mirrors ...string) func(*nodefacts.Host) {
+	return func(h *nodefacts.Host) { h.Mirrors, h.HostsTOML = mirrors, "70a1" }
+}
+
+// sure is a node's own verdict that the registry is at fault.
+func sure(c report.Cause) nodefacts.Image {
+	i := misses(c, 30)
+	i.Confidence = report.Confirmed
+	return i
+}
+
 func flapping(h *nodefacts.Host) { h.Flapping = true }
 
 // option changes a node.
@@ -121,7 +135,8 @@ func silent() option                  { return func(n *Node) { n.Facts = nil } }
 func cutOff(c report.Cause) option {
 	return func(n *Node) { n.Facts.Control, n.Facts.Cause = report.Fail, c }
 }
-func guess() option { return func(n *Node) { n.Facts.Weak = true } }
+func asks(host ...string) option { return func(n *Node) { n.Facts.Asks = host } }
+func guess() option              { return func(n *Node) { n.Facts.Weak = true } }
 
 // many returns nodes that are the same but for their names.
 func many(prefix string, count int, of func(name string) Node) []Node {
@@ -371,6 +386,54 @@ func whereAllFail() []situation {
 			[]string{"answers-all registry.example: registry RegistryUnavailable confirmed"},
 		},
 		{
+			"an error for two", many("n", 2, func(n string) Node { return node(n, down(report.RegistryUnavailable)) }),
+			[]string{"answers-all registry.example: registry RegistryUnavailable likely"},
+		},
+		{
+			"an error for two, and each has confirmed it",
+			many("n", 2, func(n string) Node {
+				return node(n, down(report.RegistryUnavailable), sure(report.RegistryUnavailable))
+			}),
+			[]string{"answers-all registry.example: registry RegistryUnavailable confirmed"},
+		},
+		{
+			"an error for two behind one proxy, and each has confirmed it", many("n", 2, func(n string) Node {
+				return node(n, down(report.RegistryUnavailable), sure(report.RegistryUnavailable), oneProxy)
+			}),
+			[]string{"answers-all registry.example: registry RegistryUnavailable likely"},
+		},
+		{
+			"an error for two, and one has confirmed it", []Node{
+				node("a", down(report.RegistryUnavailable), sure(report.RegistryUnavailable)), node("b", down(report.RegistryUnavailable)),
+			},
+			[]string{"answers-all registry.example: registry RegistryUnavailable likely"},
+		},
+		{
+			"an error that one node alone has confirmed",
+			[]Node{node("a", down(report.RegistryUnavailable, claims(report.FaultRegistry)), sure(report.RegistryUnavailable)), node("b")},
+			[]string{"one-node registry.example: registry RegistryUnavailable likely"},
+		},
+		{
+			"no connection for two, and each has confirmed it",
+			many("n", 2, func(n string) Node {
+				i := sure(timeout)
+				i.Fault = report.FaultRegistry
+				return node(n, down(timeout), i)
+			}),
+			[]string{"down-for-all registry.example: registry ConnectionTimeout likely"},
+		},
+		{"who only was asked fails, and no other", []Node{node("a", down(timeout, onlyAsked)), node("b", up()), node("c", up())}, nil},
+		{
+			"who only was asked fails in another way",
+			[]Node{node("a", down(timeout, onlyAsked)), node("b", down(report.RegistryUnavailable)), node("c", up()), node("d", up())},
+			[]string{"answers-some registry.example: undetermined RegistryUnavailable undetermined"},
+		},
+		{
+			"who only was asked fails, and a node that asks has the host in no sweep",
+			[]Node{node("a", asks(reg)), node("b", down(timeout, onlyAsked)), node("c", up(onlyAsked)), node("d", up(onlyAsked))},
+			nil,
+		},
+		{
 			"an error for one", []Node{node("a", down(report.RegistryUnavailable)), node("b", up()), node("c", up())},
 			[]string{"answers-some registry.example: undetermined RegistryUnavailable undetermined"},
 		},
@@ -437,6 +500,11 @@ func aboutNames() []situation {
 				}),
 				node("b", down(nowhere)),
 			},
+			[]string{"name-in-a-file registry.example: node-infrastructure HostNotFound likely"},
+		},
+		{
+			"a mirror's name that no node resolves, and pulls go to the upstream",
+			[]Node{node("a", down(nowhere), up(named("up.example"), mirrored(reg, "up.example"))), node("b", down(nowhere, onlyAsked))},
 			[]string{"name-in-a-file registry.example: node-infrastructure HostNotFound likely"},
 		},
 		{
@@ -664,11 +732,21 @@ func imageSituations() []situation {
 		{
 			"credentials on some",
 			[]Node{node("a", misses(report.CredentialsMissing, 30)), node("b", has(30, reg)), node("c", has(30, reg))},
-			[]string{"by-login " + image + ": cluster-config CredentialsMissing likely"},
+			nil,
+		},
+		{
+			"a credential provider on one",
+			[]Node{node("a", misses(report.CredentialProviderFailed, 30)), node("b", has(30, reg)), node("c", has(30, reg))},
+			[]string{"image-some " + image + ": node-infrastructure CredentialProviderFailed likely"},
+		},
+		{
+			"two pods lack a login in different ways",
+			[]Node{node("a", misses(report.CredentialsMissing, 30)), node("b", misses(report.PullSecretMissing, 30))},
+			nil,
 		},
 		{
 			"credentials on all", many("n", 3, func(n string) Node { return node(n, misses(report.CredentialsMissing, 30)) }),
-			[]string{"by-login " + image + ": cluster-config CredentialsMissing likely"},
+			nil,
 		},
 		{
 			"no image for one platform", []Node{

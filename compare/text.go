@@ -71,8 +71,11 @@ func (f Finding) write(b *strings.Builder) {
 	}
 	for _, a := range f.Neither {
 		label := "not counted"
-		if a.Rule == otherwise {
+		switch a.Rule {
+		case otherwise:
 			label = "also failing"
+		case onlyAsked:
+			label = "not affected"
 		}
 		line(b, label, fmt.Sprintf("%s (%s)", a.Names, a.Why))
 	}

@@ -148,7 +148,7 @@ func (a *answerer) answers(in compare.Input) (out map[string]nodefacts.Answers, 
 		if x.few {
 			c := a.choose(q, in, byName)
 			for _, node := range c.nodes {
-				if !cannotReach(byName[node], q.host) { // what it sees counts already
+				if !failsItself(byName[node], q.host) { // what it sees counts already
 					out[node] = withWanted(out[node], nodefacts.Wanted{Host: q.host, Since: c.since})
 				}
 			}
@@ -258,13 +258,14 @@ func (a *answerer) sampled(host string, nodes []string) {
 	}
 }
 
-// cannotReach reports whether a node's sweep found that it does not get through to a host.
-func cannotReach(n compare.Node, host string) bool {
+// failsItself reports whether a node uses a host, and its sweep found that it does not get through.
+// A node that checks the host for others alone has to go on: without a request it forgets the host.
+func failsItself(n compare.Node, host string) bool {
 	if n.Facts == nil {
 		return false
 	}
 	h, ok := n.Facts.Host(host)
-	return ok && h.State.Bad()
+	return ok && h.State.Bad() && !h.Asked
 }
 
 // request returns what a node asks about a host. A failure that is in no sweep, or in a later

@@ -220,6 +220,29 @@ func TestNodeChecksAgain(t *testing.T) {
 	}
 }
 
+// A node that checks a host for others, and does not get through either, goes on: its answer does
+// not go away, and come back. One that uses the host checks it anyway.
+func TestAskedNodeGoesOn(t *testing.T) {
+	now := time.Date(2026, 11, 21, 4, 0, 0, 0, time.UTC)
+	at := nodefacts.StampOf(now)
+	fails := nodefacts.Host{Name: "r.example", State: report.Unreachable, Cause: report.HostNotFound, Since: at - 9, Checked: at - 5}
+	in := compare.Input{Now: now, MaxAge: maxAge, Nodes: []compare.Node{
+		{Name: "a", Facts: &nodefacts.Facts{Control: report.Pass}},
+		{Name: "b", Facts: &nodefacts.Facts{Control: report.Pass, Hosts: []nodefacts.Host{fails}, Asks: []string{"r.example"}}},
+	}}
+	a := newAnswerer(nil, "ns", newCluster())
+	first, _ := a.answers(in)
+	for _, asked := range []bool{true, false} {
+		h := fails
+		h.Checked, h.Asked = at+3, asked
+		in.Nodes[0].Facts.Hosts = []nodefacts.Host{h}
+		in.Now = now.Add(5 * time.Second)
+		if out, _ := a.answers(in); slices.Equal(out["a"].Checks, first["a"].Checks) != asked || len(first["a"].Checks) != 1 {
+			t.Errorf("asked only: %v: %+v, then %+v", asked, first["a"], out["a"])
+		}
+	}
+}
+
 // A node that reaches nothing asks nothing: the others check one of its hosts all the same,
 // so that it is known whether they still reach anything.
 func TestCutOffNodeIsCompared(t *testing.T) {

@@ -94,6 +94,7 @@ type Host struct {
 	Status      int              `json:"http,omitempty"`    // HTTP status of GET /v2/, if neither 200 nor 401
 	Since       Stamp            `json:"since,omitempty"`   // when it entered this state
 	Checked     Stamp            `json:"at"`                // when it was last checked
+	Asked       bool             `json:"asked,omitempty"`   // it is checked only as other nodes want that: this one does not use it
 	Flapping    bool             `json:"flap,omitempty"`    // its state changes often
 	Addresses   []string         `json:"ip,omitempty"`      // all addresses that it resolves to
 	Used        string           `json:"used,omitempty"`    // the one that the runtime connects to

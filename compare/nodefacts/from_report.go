@@ -38,7 +38,7 @@ func Of(r report.NodeReport) Facts {
 
 func hostOf(r report.Registry) Host {
 	h := Host{
-		Name: r.Host, State: r.State, Since: StampOf(r.Since), Checked: StampOf(r.Checked), Flapping: r.Flapping,
+		Name: r.Host, State: r.State, Since: StampOf(r.Since), Checked: StampOf(r.Checked), Asked: r.ForOthers(), Flapping: r.Flapping,
 		Addresses: r.Addresses, Used: r.Used, Mirrors: r.Mirrors, HostsTOML: r.HostsFile,
 	}
 	if r.State.Bad() {
