@@ -243,6 +243,11 @@ func (a *answerer) choose(q question, in compare.Input, byName map[string]compar
 	if h, ok := n.Facts.Host(q.host); ok && h.State.Bad() {
 		began = min(h.Since, nodefacts.StampOf(in.Now))
 	}
+	if n.Facts.CutOff() { // from when on it reaches none of them
+		for _, h := range n.Facts.Hosts {
+			began = max(began, min(h.Since, nodefacts.StampOf(in.Now)))
+		}
+	}
 	c.since = max(c.since, began)
 	a.chosen[from] = c
 	return c

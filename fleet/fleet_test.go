@@ -258,7 +258,8 @@ func TestCutOffNodeIsCompared(t *testing.T) {
 	in := compare.Input{Now: now, MaxAge: maxAge, Nodes: []compare.Node{
 		at("a", report.Unreachable, 5*time.Second), at("b", report.Reachable, time.Minute), at("c", report.Reachable, time.Minute),
 	}}
-	out, _ := newAnswerer(nil, "ns", newCluster()).answers(in)
+	asker := newAnswerer(nil, "ns", newCluster())
+	out, _ := asker.answers(in)
 	if len(out["b"].Checks) != 1 || len(out["c"].Checks) != 1 || len(out["a"].Opinions)+len(out["a"].Checks) != 0 {
 		t.Errorf("%+v", out)
 	}
@@ -268,6 +269,13 @@ func TestCutOffNodeIsCompared(t *testing.T) {
 	in.Nodes[1], in.Nodes[2] = at("b", report.Reachable, time.Second), at("c", report.Reachable, time.Second)
 	if f := compare.Compare(in).Findings[0]; f.About != compare.AboutNode || f.Confidence != report.Confirmed {
 		t.Errorf("after they have: %+v", f)
+	}
+	// When one more of its hosts fails, they have to check again.
+	late := nodefacts.StampOf(now) + 10
+	in.Nodes[0].Facts.Hosts = append(in.Nodes[0].Facts.Hosts, nodefacts.Host{Name: "z.example", State: report.Unreachable, Since: late, Checked: late})
+	in.Now = now.Add(11 * time.Second)
+	if out, _ := asker.answers(in); len(out["b"].Checks) != 1 || out["b"].Checks[0].Since < late {
+		t.Errorf("after the last failure: %+v", out["b"].Checks)
 	}
 }
 
