@@ -134,6 +134,9 @@ func TestRender(t *testing.T) {
 	if err := json.Unmarshal([]byte(cm.Data[resultKey]), &got); err != nil || len(got.Findings)+got.Omitted != 50 || got.Omitted == 0 {
 		t.Errorf("%d findings, %d omitted, %v", len(got.Findings), got.Omitted, err)
 	}
+	if !strings.HasPrefix(cm.Data[report.SummaryKey], "Updated 2026-11-21 04:00:00 UTC.\n") {
+		t.Errorf("the summary has no time: %.60s", cm.Data[report.SummaryKey])
+	}
 	for line := range strings.Lines(cm.Data[report.SummaryKey]) {
 		if len(line) > width+1 && strings.Contains(line, "many words") {
 			t.Errorf("%d columns: %s", len(line)-1, line)

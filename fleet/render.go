@@ -107,6 +107,7 @@ const width = 80
 // summary returns the result for people.
 func summary(r document) string {
 	var text, out strings.Builder
+	fmt.Fprintf(&text, "Updated %s.\n", readable.Time(r.Time))
 	_ = r.WriteText(&text) // a Builder returns no error
 	if len(r.Unscheduled) > 0 {
 		fmt.Fprintf(&text, "\n%d pods wait for a node, and for no image\n", len(r.Unscheduled)+r.UnscheduledOmitted)

@@ -89,7 +89,7 @@ func RetryCommand(pod string) string {
 // Commands that show the reports of all nodes, one line each, and what the fleet says of them.
 const (
 	AllNodesCommand = "kubectl get cm -A -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck"
-	FleetCommand    = "kubectl describe cm -A -l pullprobe.dev/fleet"
+	FleetCommand    = "kubectl get cm -A -l pullprobe.dev/fleet -o jsonpath='{..summary}'"
 )
 
 // Summary returns the report as text for `kubectl describe cm`: verdicts first, by who
@@ -118,7 +118,7 @@ func (n NodeReport) summary(level detail) string {
 	readable.Field(&b, "runtime", n.Runtime.line())
 	n.Sweep.writeNode(&b)
 	n.writeIncidents(&b)
-	fmt.Fprintf(&b, "\nAll reports:\n  %s\nAll nodes compared (pullprobe-fleet):\n  %s\n", AllNodesCommand, FleetCommand)
+	fmt.Fprintf(&b, "\nAll reports:\n  %s\nNodes compared:\n  %s\n", AllNodesCommand, FleetCommand)
 	return b.String()
 }
 

@@ -195,7 +195,7 @@ func FuzzHostileSweep(f *testing.F) {
 		// Every line is one of the layout.
 		starts := []string{
 			"node-a: ", "Updated ", "Registries (checked ", "Node", strings.Repeat(" ", 15),
-			"  STATE ", "  unreachable ", "  reachable ", "  ... and ", "  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet ", "All reports:", "All nodes compared", "  kubectl ",
+			"  STATE ", "  unreachable ", "  reachable ", "  ... and ", "  disk ", "  runtime ", "  dns ", "  clock ", "  kubelet ", "All reports:", "Nodes compared", "  kubectl ",
 		}
 		blank, nodes := 0, 0
 		for line := range strings.Lines(summary) {

@@ -21,7 +21,7 @@ const (
 )
 
 // checkDetour asks whether a file of the node sends the pull to the right host.
-const checkDetour = "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; if so, "
+const checkDetour = "on {node}: check whether {hostsFile} should send pulls of {registry} to {host}; if not, correct it; if so, "
 
 // fixOfDetour returns the fix of a host to which only a file of the node sends the pull, or
 // of a login that such a file adds.
