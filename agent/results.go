@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -27,6 +28,11 @@ type result struct {
 	opinion          string       // what other nodes see of its failing hosts
 	newerImage       string       // of a newer pod of the same owner
 	fixed            fixedFault   // zero: the kubelet's last failure is not known to be out of date
+}
+
+// hadNoSandbox reports whether the pod had no sandbox when the diagnosis was made.
+func (r result) hadNoSandbox() bool {
+	return report.Find(r.Checks, report.IDPod).Evidence[report.KeySandbox] == pods.SandboxAbsent
 }
 
 // fixedFault is what kubelet and checks agreed on before the checks passed.
