@@ -250,7 +250,7 @@ func (r *recorder) dropOld(p pods.Pod, waiting []pods.PendingImage) {
 		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool {
 			return w.Container == res.container && w.Image == res.image
 		})
-		requested := res.Asked != "" && !res.stuck && p.UsesImage(res.image) && !(res.hadNoSandbox() && p.GotImage(res.container))
+		requested := res.Asked != "" && !res.stuck && p.UsesImage(res.image) && !res.outdated(p)
 		if res.stuck && !stuck && !p.Deleting && p.GotImage(res.container) {
 			r.incidents.pulled(res.image)
 		}

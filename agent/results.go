@@ -30,9 +30,10 @@ type result struct {
 	fixed            fixedFault   // zero: the kubelet's last failure is not known to be out of date
 }
 
-// hadNoSandbox reports whether the pod had no sandbox when the diagnosis was made.
-func (r result) hadNoSandbox() bool {
-	return report.Find(r.Checks, report.IDPod).Evidence[report.KeySandbox] == pods.SandboxAbsent
+// outdated reports whether the diagnosis says that the pod has no sandbox, and the container
+// got past its image since.
+func (r result) outdated(p pods.Pod) bool {
+	return p.GotImage(r.container) && report.Find(r.Checks, report.IDPod).Evidence[report.KeySandbox] == pods.SandboxAbsent
 }
 
 // fixedFault is what kubelet and checks agreed on before the checks passed.
