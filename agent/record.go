@@ -244,13 +244,13 @@ func (r *recorder) forget(uid types.UID) {
 }
 
 // dropOld removes the diagnoses of images that the pod no longer waits for,
-// except those that a user requested.
+// except those that a user requested. That a pod had no sandbox is out of date once it runs.
 func (r *recorder) dropOld(p pods.Pod, waiting []pods.PendingImage) {
 	changed := r.results.update(p.UID, func(res result) (result, bool) {
 		stuck := slices.ContainsFunc(waiting, func(w pods.PendingImage) bool {
 			return w.Container == res.container && w.Image == res.image
 		})
-		requested := res.Asked != "" && !res.stuck && p.UsesImage(res.image)
+		requested := res.Asked != "" && !res.stuck && p.UsesImage(res.image) && !res.outdated(p)
 		if res.stuck && !stuck && !p.Deleting && p.GotImage(res.container) {
 			r.incidents.pulled(res.image)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/report"
 )
@@ -27,6 +28,12 @@ type result struct {
 	opinion          string       // what other nodes see of its failing hosts
 	newerImage       string       // of a newer pod of the same owner
 	fixed            fixedFault   // zero: the kubelet's last failure is not known to be out of date
+}
+
+// outdated reports whether the diagnosis says that the pod has no sandbox, and the container
+// got past its image since.
+func (r result) outdated(p pods.Pod) bool {
+	return p.GotImage(r.container) && report.Find(r.Checks, report.IDPod).Evidence[report.KeySandbox] == pods.SandboxAbsent
 }
 
 // fixedFault is what kubelet and checks agreed on before the checks passed.

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pullprobe/pullprobe/agent/config"
+	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/agent/publish"
 	"github.com/pullprobe/pullprobe/compare/nodefacts"
 	"github.com/pullprobe/pullprobe/report"
@@ -101,5 +102,23 @@ func TestReportBeforeTheFirstCheck(t *testing.T) {
 	if n.Runtime.ID != "runtime" || n.Runtime.Kind != report.KindRuntime || n.Disk.ID != "disk" || n.Disk.Kind != report.KindDisk ||
 		n.Diagnoses == nil {
 		t.Errorf("%s", body)
+	}
+}
+
+// TestOutdated checks that the answer for a pod without a sandbox is dropped when it runs, and
+// that the answer for a pod that ran already stays.
+func TestOutdated(t *testing.T) {
+	answer := func(sandbox string) result {
+		pod := report.Check{ID: report.IDPod, Evidence: map[string]string{report.KeySandbox: sandbox}}
+		return result{container: "app", Diagnosis: report.Diagnosis{Checks: []report.Check{pod}}}
+	}
+	for _, tt := range []struct {
+		sandbox        string
+		runs, outdated bool
+	}{{"absent", false, false}, {"absent", true, true}, {"", true, false}, {"ready", true, false}} {
+		p := pods.Pod{Containers: []pods.Container{{Name: "app", HasImage: tt.runs}}}
+		if got := answer(tt.sandbox).outdated(p); got != tt.outdated {
+			t.Errorf("sandbox %q, runs %t: outdated %t", tt.sandbox, tt.runs, got)
+		}
 	}
 }

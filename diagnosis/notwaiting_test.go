@@ -126,6 +126,8 @@ func situationsOfPodsThatDoNotWait() []situation {
 // nothing that the kubelet does not do.
 func TestAnswersForPodsThatDoNotWait(t *testing.T) {
 	noSandbox := check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent", "namespace", "shop", "name", "web"))
+	noVolume := check("pod", KindPod, Pass, "", ev("creating", "true", "sandbox", "absent", "namespace", "shop", "name", "web",
+		"volumesNeed", "configmap/settings,secret/db", "owner", "deployment/web"))
 	absent := check("local/"+host, KindImage, Pass, "", ev("present", "false"))
 	onNode := check("local/"+host, KindImage, Pass, "", ev("present", "true"))
 	waits := func(what string) Check { return podThat("waiting", ev("waitsFor", what, "owner", "deployment/web")) }
@@ -172,6 +174,10 @@ func TestAnswersForPodsThatDoNotWait(t *testing.T) {
 		{"no volume", all(noSandbox, ladder("", "")), []string{
 			"why as seen by pod fix see which volume or network it waits for: kubectl -n shop describe pod web",
 		}, []string{"to confirm"}},
+		{"no object of a volume", all(noVolume, ladder("", "")), []string{
+			"the owner of deployment/web checks whether this exists, and creates what is missing, or corrects its name in deployment/web: " +
+				"kubectl -n shop get configmap settings kubectl -n shop get secret db",
+		}, []string{"describe pod"}},
 		{"beside a container that waits", all(podThat("running", ev("othersWait", "proxy")), here("linux/amd64"), pullable()), []string{
 			"why the pod waits for the image of container proxy, not for that of app: container app is running; ",
 		}, nil},

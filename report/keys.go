@@ -85,6 +85,7 @@ const (
 	KeyCreating       = "creating"       // true: the kubelet is creating the container and has reported no failure
 	KeySince          = "since"          // when the kubelet began with the container
 	KeySandbox        = "sandbox"        // the pod's sandbox: ready, absent, unknown
+	KeyVolumesNeed    = "volumesNeed"    // of a pod without a sandbox: the objects of its volumes, "configmap/settings,secret/db"
 	KeyState          = "state"          // what a pod or container does that does not wait for the image: one of the values below
 	KeyWaitsFor       = "waitsFor"       // what it waits for instead
 	KeyAtOnce         = "atOnce"         // true: its last run ended within a second

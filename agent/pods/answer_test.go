@@ -242,8 +242,14 @@ func TestSources(t *testing.T) {
 	}), "pullprobe")
 	w := p.AllImages(born)[0]
 	w.Sandbox = SandboxAbsent
-	const want = "its volumes need ConfigMap settings, PersistentVolumeClaim data, Secret key and 1 more"
+	const want = "its volumes need ConfigMap settings, PersistentVolumeClaim data, Secret key and 1 more; whether that exists was not checked"
 	if c := Check(p, w, "node-a"); !strings.HasSuffix(c.Summary, want) || c.Evidence["creating"] != "true" {
 		t.Errorf("%q", c.Summary)
+	} else if got := c.Evidence["volumesNeed"]; got != "configmap/settings,persistentvolumeclaim/data,secret/key" {
+		t.Errorf("objects %q", got)
+	}
+	p.Sources = []string{"ConfigMap $(reboot)", "ConfigMap a,b"}
+	if c := Check(p, w, "node-a"); c.Evidence["volumesNeed"] != "" {
+		t.Errorf("names that are none: %v", c.Evidence)
 	}
 }

@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -127,8 +128,30 @@ func addWaiting(c *report.Check, p Pod, w PendingImage) {
 			"it waits for a volume, the network or the sandbox image"
 		if len(p.Sources) > 0 {
 			c.Summary += "; its volumes need " + readable.Clean(readable.Abbreviate(p.Sources), 300)
+			if objects := p.volumeObjects(); len(objects) > 0 {
+				c.Summary += "; whether that exists was not checked"
+				c.Evidence[report.KeyVolumesNeed] = strings.Join(objects, ",")
+			}
 		}
 	default:
 		c.Summary = "the kubelet has reported neither the image nor a failure yet"
 	}
+}
+
+// objectName matches the name of an object. The API server does not check that of a volume's
+// ConfigMap, and it becomes part of a command.
+var objectName = compiled(`^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$`)
+
+// volumeObjects returns the objects that the pod's volumes are made from, at most five, as
+// kubectl names them: "configmap/settings".
+func (p Pod) volumeObjects() (out []string) {
+	for _, source := range p.Sources {
+		kind, name, _ := strings.Cut(source, " ")
+		object := strings.ToLower(kind) + "/" + name
+		known := slices.Contains([]string{"ConfigMap", "Secret", "PersistentVolumeClaim"}, kind)
+		if known && objectName().MatchString(name) && len(out) < 5 && !slices.Contains(out, object) {
+			out = append(out, object)
+		}
+	}
+	return out
 }

@@ -16,6 +16,8 @@ func (a adviser) fixOfPod() string {
 	what, rest, named := strings.Cut(pod[report.KeyWaitsFor], "/")
 	switch {
 	case named || what == "start" || what == "restart" || what == "restarted":
+	case pod[report.KeySandbox] == "absent" && pod[report.KeyVolumesNeed] != "":
+		return fixOfVolumes(pod[report.KeyVolumesNeed])
 	case pod[report.KeySandbox] == "absent":
 		return "see which volume or network it waits for:" + describe
 	default:
@@ -39,4 +41,15 @@ func (a adviser) fixOfPod() string {
 		return "see why it ended:\nkubectl -n {ns} logs {pod} -c {container}"
 	}
 	return ""
+}
+
+// fixOfVolumes returns how the owner of the workload finds which object is missing. The
+// commands do not show what a Secret contains.
+func fixOfVolumes(objects string) string {
+	fix := "the owner of {owner} checks whether this exists, and creates what is missing, or corrects its name in {owner}:"
+	for object := range strings.SplitSeq(objects, ",") {
+		kind, name, _ := strings.Cut(object, "/")
+		fix += "\nkubectl -n {ns} get " + kind + " " + name
+	}
+	return fix
 }
