@@ -18,6 +18,7 @@ type detail struct {
 	fixes int  // how many diagnoses have why and fix
 	all   int  // how many diagnoses there are
 	rows  bool // reachable registries have a row each
+	rest  bool // with past verdicts, and with what is well with the node
 }
 
 // part is what a diagnosis has in a summary beside its cause, its pod, why and fix.
@@ -26,24 +27,24 @@ type part int
 // The parts, in the order in which they are left out.
 const (
 	partEvidence part = iota // with what was not checked, and how long a pull takes
-	partChecked              // with the kubelet's next pull
-	partRetry
+	partAgain
 	partConfirm
-	partOthers // names of other pods and owners
+	partOthers  // names of other pods and owners
+	partChecked // with the kubelet's next pull
 	partImage
 )
 
-var partNames = []string{"evidence", "checked", "retry", "to confirm", "the names of other pods", "image"}
+var partNames = []string{"evidence", "check again", "to confirm", "the names of other pods", "checked", "image"}
 
 // maxFull is how many diagnoses have all parts at most. The others have less than half, to
 // keep the text short.
 const maxFull = 5
 
-// details are the levels of detail, the most detailed first. Why and fix go last: a report is
-// there for them.
+// details are the levels of detail, the most detailed first. Past verdicts and what is well
+// go first, why and fix last: a report is there for them.
 var details = func() []detail {
 	const most = 20
-	out := []detail{{fixes: most, all: most, rows: true}}
+	out := []detail{{fixes: most, all: most, rows: true, rest: true}, {fixes: most, all: most, rest: true}}
 	for cut := range cutAll + 1 {
 		out = append(out, detail{cut: cut, fixes: most, all: most})
 	}
@@ -58,7 +59,7 @@ var details = func() []detail {
 const cutAll = int(partImage) + 2
 
 // withoutFixes is the first of details at which a diagnosis loses why and fix.
-const withoutFixes = cutAll + 2
+const withoutFixes = cutAll + 3
 
 // cutOf returns how many parts are left out of a diagnosis, by its place.
 func (l detail) cutOf(place int) int {
@@ -68,7 +69,7 @@ func (l detail) cutOf(place int) int {
 	case place == 0:
 		return 0
 	case place >= maxFull:
-		return max(l.cut, int(partOthers))
+		return max(l.cut, int(partChecked))
 	}
 	return l.cut
 }
@@ -89,8 +90,13 @@ func RetryCommand(pod string) string {
 // Commands that show the reports of all nodes, one line each, and what the fleet says of them.
 const (
 	AllNodesCommand = "kubectl get cm -A -l pullprobe.dev/report -L pullprobe.dev/fault,pullprobe.dev/cause,pullprobe.dev/stuck"
-	FleetCommand    = "kubectl describe cm -A -l pullprobe.dev/fleet"
+	FleetCommand    = `kubectl get cm -A -l pullprobe.dev/fleet -o jsonpath='{.items[*].data.summary}'`
 )
+
+// allOfIt returns the command that shows the report without a limit of its length.
+func (n NodeReport) allOfIt() string {
+	return "kubectl get cm -A --field-selector metadata.name=" + ConfigMapName(n.Node, "") + ` -o jsonpath='{.items[*].data.report\.json}'`
+}
 
 // Summary returns the report as text for `kubectl describe cm`: verdicts first, by who
 // must act, the worst fault first; then the registries, then the node.
@@ -107,19 +113,41 @@ func (n NodeReport) summary(level detail) string {
 	merged := n.writeIsolated(&b)
 	n.writeDiagnoses(&b, merged, level)
 	n.Sweep.writeRegistries(&b, level, n.explains)
-	b.WriteString("\nNode\n")
-	if !n.diskFails() {
-		disk := n.Disk.line()
-		if n.Disk.Is(KeyFullSoon) {
-			disk = "WARNING: " + disk
-		}
-		readable.Field(&b, "disk", disk)
+	n.writeNode(&b, level)
+	if level.rest {
+		n.writeIncidents(&b)
 	}
-	readable.Field(&b, "runtime", n.Runtime.line())
-	n.Sweep.writeNode(&b)
-	n.writeIncidents(&b)
-	fmt.Fprintf(&b, "\nAll reports:\n  %s\nAll nodes compared (pullprobe-fleet):\n  %s\n", AllNodesCommand, FleetCommand)
+	footer := fmt.Sprintf("All reports:\n  %s\nAll nodes compared (pullprobe-fleet):\n  %s\n", AllNodesCommand, FleetCommand)
+	if level.cut == cutAll {
+		footer = ""
+	}
+	if all := n.allOfIt(); strings.Contains(b.String(), "report.json") && !strings.Contains(b.String(), all) {
+		footer = "All of this report (report.json):\n  " + all + "\n" + footer
+	}
+	if footer != "" {
+		b.WriteString("\n" + footer)
+	}
 	return b.String()
+}
+
+// writeNode writes the state of the node. What is well has no line if space is short.
+func (n NodeReport) writeNode(w io.Writer, level detail) {
+	var b strings.Builder
+	soon := n.Disk.Is(KeyFullSoon)
+	switch {
+	case n.diskFails():
+	case soon:
+		readable.Field(&b, "disk", "WARNING: "+n.Disk.line())
+	case level.rest || n.Disk.Outcome != Pass:
+		readable.Field(&b, "disk", n.Disk.line())
+	}
+	if level.rest || n.Runtime.Outcome != Pass {
+		readable.Field(&b, "runtime", n.Runtime.line())
+	}
+	n.Sweep.writeNode(&b, level.rest)
+	if b.Len() > 0 {
+		fmt.Fprint(w, "\nNode\n", b.String())
+	}
 }
 
 // whoActs returns how many pods wait for whom, if there are several.
@@ -162,7 +190,7 @@ func (n NodeReport) limited() (pods int, who string) {
 // writeDiagnoses writes the diagnoses that are not merged, under a heading for each who
 // must act.
 func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detail) {
-	shown, left, cut := 0, 0, 0
+	shown, left := 0, 0
 	heading := ""
 	if n.isolated() {
 		heading = Verdict{Fault: FaultNode}.Heading()
@@ -183,13 +211,6 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 			heading = h
 			fmt.Fprintln(w, heading)
 		}
-		switch here := level.cutOf(shown); {
-		case shown == level.fixes:
-			fmt.Fprintln(w, "(To keep this short, why and fix are left out from here on: see kubectl describe pod.)")
-		case shown < level.fixes && here > cut:
-			cut = here
-			readable.WrapTo(w, "", 0, leftOut(cut))
-		}
 		if shown < level.fixes {
 			d.write(w, n.Time, n.withoutFault(beside, i), level.cutOf(shown))
 		} else {
@@ -204,18 +225,32 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 	if n.Omitted > 0 {
 		fmt.Fprintf(w, "\n%d more diagnoses left out to keep this report small\n", n.Omitted)
 	}
+	if out := level.leftOut(shown); len(out) > 0 {
+		fmt.Fprintln(w)
+		readable.WrapTo(w, "", 0, "(To keep this short, left out: "+strings.Join(out, "; ")+". All of it, and a new check of a pod:)")
+		fmt.Fprintf(w, "  %s\n  %s\n", n.allOfIt(), RetryCommand("NAMESPACE/POD"))
+	}
 }
 
-// leftOut returns the sentence that says which parts are left out, and where they are.
-func leftOut(cut int) string {
-	const from, see = "(To keep this short, ", " from here on: see report.json, or annotate the pod with probe=now.)"
-	switch cut {
-	case len(partNames):
-		return from + "only pods, why and fix are shown" + see
-	case 1:
-		return from + partNames[0] + " is left out" + see
+// leftOut returns what is left out of a summary of so many entries.
+func (l detail) leftOut(entries int) (out []string) {
+	from := func(place int, what string) {
+		if place < entries && what != "" {
+			out = append(out, fmt.Sprintf("from entry %d on %s", place+1, what))
+		}
 	}
-	return from + strings.Join(partNames[:cut-1], ", ") + " and " + partNames[cut-1] + " are left out" + see
+	switch {
+	case l.cut == cutAll:
+		out = []string{"all but pods, why, fix"}
+	case !l.rest:
+		out = []string{"past verdicts, what is well with the node"}
+		fallthrough
+	default:
+		from(1, strings.Join(partNames[:l.cut], ", "))
+		from(maxFull, strings.Join(partNames[l.cut:l.cutOf(maxFull)], ", "))
+	}
+	from(l.fixes, "why, fix")
+	return out
 }
 
 // besideFaults returns which diagnoses without a fault are of pods that another diagnosis
@@ -489,13 +524,13 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 			readable.Field(w, "checked", readable.Time(d.Time))
 		}
 		if d.Pods != nil && d.Pods.NextTry.After(at) {
-			readable.Field(w, "next pull", "by the kubelet, "+readable.When(d.Pods.NextTry, at))
+			readable.Field(w, "next pull", "by the kubelet, about "+readable.Time(d.Pods.NextTry))
 		}
 	}
 	if d.Pull != nil && has(partEvidence) {
 		readable.Field(w, "pull takes", d.Pull.String())
 	}
-	if d.Pod != "" && has(partRetry) {
+	if d.Pod != "" && has(partAgain) {
 		writeRetry(w, d.Pod)
 	}
 }
@@ -624,7 +659,7 @@ func (d Diagnosis) AlsoFound() []string {
 // writeRetry writes the command that requests a new diagnosis, unwrapped, so that
 // it can be copied.
 func writeRetry(w io.Writer, pod string) {
-	fmt.Fprintf(w, readable.LabelFormat+"%s\n", "retry", RetryCommand(pod))
+	fmt.Fprintf(w, readable.LabelFormat+"%s\n", "check again", RetryCommand(pod))
 }
 
 // notChecked lists the checks that were not made although no other check blocked

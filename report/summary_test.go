@@ -268,6 +268,38 @@ func TestBoundedKeepsFixes(t *testing.T) {
 	}
 }
 
+// The summary of a few diagnoses is complete, with evidence that users asked for, too. That of
+// many loses past verdicts first, and says once what is left out, with a command on a line of
+// its own.
+func TestBoundedShortensLate(t *testing.T) {
+	few, n := node(), node()
+	few.Diagnoses[1].Verdict.WouldDecide = nil
+	want := few.Summary()
+	few.Diagnoses[0].Asked, few.Diagnoses[1].Asked = "1", "2"
+	for i := range few.Diagnoses {
+		d := &few.Diagnoses[i]
+		d.Checks = append(d.Checks, Check{ID: fmt.Sprint("asked", i), Outcome: Fail, Cause: TagNotFound, Summary: strings.Repeat("long ", 2000)})
+	}
+	if summary, _, _ := few.Bounded(MaxReport); summary != want {
+		t.Errorf("the summary of 2 diagnoses is shortened:\n%s", cmp.Diff(want, summary))
+	}
+	for i := range 8 {
+		d := n.Diagnoses[0]
+		d.Pod, d.Verdict.Summary = fmt.Sprintf("shop/more-%d", i), strings.Repeat("why ", 40)
+		n.Diagnoses = append(n.Diagnoses, d)
+	}
+	summary, _, _ := n.Bounded(MaxReport)
+	for want, times := range map[string]int{
+		"(To keep this short, ": 1, "Past verdicts\n": 0, "  image  ": 10, "probe=now": 0,
+		"\n  kubectl get cm -A --field-selector metadata.name=pullprobe-node-a -o jsonpath='{.items[*].data.report\\.json}'\n": 1,
+		"\n  kubectl -n NAMESPACE annotate pod POD probe=$(date +%s) --overwrite\n":                                            1,
+	} {
+		if strings.Count(summary, want) != times {
+			t.Errorf("not %d of %q in\n%s", times, want, summary)
+		}
+	}
+}
+
 // A host of which a diagnosis has the cause refers to it, and has no second fix.
 func TestRegistryExplainedAbove(t *testing.T) {
 	const host = "busy.example:5000"
