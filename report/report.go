@@ -253,20 +253,19 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 				return summary, body, err
 			}
 		}
+		if i == 2 && len(n.Diagnoses) <= maxFull { // small enough: its summary stays, with what checks say
+			target = limit
+		}
 		// The smallest number of diagnoses to shrink.
 		n = n.shrunk(sort.Search(len(n.Diagnoses)-len(n.askedLast()), func(many int) bool { return render(n.shrunk(many, shrink)) }), shrink)
 		if render(n) {
 			return summary, body, err
 		}
 	}
-	if len(n.Diagnoses) <= maxFull { // small enough: the summary is what people read
-		target = limit
-	}
 	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepSentences} {
-		if render(n) {
+		if n = n.shrunk(len(n.Diagnoses), shrink); render(n) {
 			return summary, body, err
 		}
-		n = n.shrunk(len(n.Diagnoses), shrink)
 	}
 	for level = 1; level < len(details); level++ {
 		if level == withoutFixes {

@@ -117,15 +117,11 @@ func (n NodeReport) summary(level detail) string {
 	if level.rest {
 		n.writeIncidents(&b)
 	}
-	footer := fmt.Sprintf("All reports:\n  %s\nAll nodes compared (pullprobe-fleet):\n  %s\n", AllNodesCommand, FleetCommand)
-	if level.cut == cutAll {
-		footer = ""
-	}
 	if all := n.allOfIt(); strings.Contains(b.String(), "report.json") && !strings.Contains(b.String(), all) {
-		footer = "All of this report (report.json):\n  " + all + "\n" + footer
+		fmt.Fprintf(&b, "\nAll of this report (report.json):\n  %s\n", all)
 	}
-	if footer != "" {
-		b.WriteString("\n" + footer)
+	if level.cut < cutAll {
+		fmt.Fprintf(&b, "\nAll reports:\n  %s\nAll nodes compared (pullprobe-fleet):\n  %s\n", AllNodesCommand, FleetCommand)
 	}
 	return b.String()
 }
@@ -133,10 +129,9 @@ func (n NodeReport) summary(level detail) string {
 // writeNode writes the state of the node. What is well has no line if space is short.
 func (n NodeReport) writeNode(w io.Writer, level detail) {
 	var b strings.Builder
-	soon := n.Disk.Is(KeyFullSoon)
 	switch {
 	case n.diskFails():
-	case soon:
+	case n.Disk.Is(KeyFullSoon):
 		readable.Field(&b, "disk", "WARNING: "+n.Disk.line())
 	case level.rest || n.Disk.Outcome != Pass:
 		readable.Field(&b, "disk", n.Disk.line())
@@ -160,14 +155,12 @@ func (n NodeReport) whoActs() string {
 	}
 	limited, limitedWho := n.limited()
 	for _, f := range []Fault{FaultNode, FaultRegistry, FaultConfig, FaultUndetermined} {
-		pods := n.Faults.Of(f)
-		if f == FaultRegistry {
-			pods -= limited
+		if f != FaultRegistry {
+			add(f.Who(), n.Faults.Of(f))
+			continue
 		}
-		add(f.Who(), pods)
-		if f == FaultRegistry {
-			add(limitedWho, limited)
-		}
+		add(f.Who(), n.Faults.Of(f)-limited)
+		add(limitedWho, limited)
 	}
 	if len(parts) < 2 {
 		return ""
@@ -239,13 +232,12 @@ func (l detail) leftOut(entries int) (out []string) {
 			out = append(out, fmt.Sprintf("from entry %d on %s", place+1, what))
 		}
 	}
-	switch {
-	case l.cut == cutAll:
-		out = []string{"all but pods, why, fix"}
-	case !l.rest:
+	if !l.rest {
 		out = []string{"past verdicts, what is well with the node"}
-		fallthrough
-	default:
+	}
+	if l.cut == cutAll {
+		out = []string{"all but pods, why, fix"}
+	} else {
 		from(1, strings.Join(partNames[:l.cut], ", "))
 		from(maxFull, strings.Join(partNames[l.cut:l.cutOf(maxFull)], ", "))
 	}
@@ -416,7 +408,7 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	}
 	readable.Field(w, "checked", readable.Time(n.Sweep.Time))
 	if len(pods) > 0 {
-		writeRetry(w, pods[0])
+		readable.Lines(w, "check again", RetryCommand(pods[0]))
 	}
 	return merged
 }
@@ -512,7 +504,9 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 	if len(v.Because) > 0 && has(partEvidence) {
 		readable.Field(w, "evidence", strings.Join(v.Because, ", "))
 	}
-	d.writeAlso(w)
+	for _, text := range d.AlsoFound() {
+		readable.Field(w, "also", text)
+	}
 	for _, s := range noFault {
 		readable.Field(w, "no fault", s)
 	}
@@ -531,7 +525,7 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 		readable.Field(w, "pull takes", d.Pull.String())
 	}
 	if d.Pod != "" && has(partAgain) {
-		writeRetry(w, d.Pod)
+		readable.Lines(w, "check again", RetryCommand(d.Pod))
 	}
 }
 
@@ -539,12 +533,15 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 // right for a later reader, too; an age is not.
 func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
 	head := d.Verdict.Title()
-	if d.Pods != nil && !d.Pods.Since.IsZero() {
-		layout := "15:04:05 UTC"
-		if at.Sub(d.Pods.Since) >= 12*time.Hour {
-			layout = "2006-01-02 15:04 UTC"
+	if d.Pods != nil {
+		layout := " since 15:04:05 UTC"
+		switch {
+		case d.Pods.Since.IsZero():
+			layout = ", not waiting"
+		case at.Sub(d.Pods.Since) >= 12*time.Hour:
+			layout = " since 2006-01-02 15:04 UTC"
 		}
-		tail := readable.Plural(d.Pods.Count, "pod") + " since " + d.Pods.Since.UTC().Format(layout)
+		tail := readable.Plural(d.Pods.Count, "pod") + d.Pods.Since.UTC().Format(layout)
 		if gap := readable.Width - len(head) - len(tail); gap >= 2 {
 			fmt.Fprintln(w, head+strings.Repeat(" ", gap)+tail)
 		} else {
@@ -609,27 +606,12 @@ func (d Diagnosis) otherFixes() string {
 	return readable.Abbreviate(names) + " (each command is in the Event on the pod, and in report.json)"
 }
 
-func joinCauses(causes []Cause) string {
-	names := make([]string, len(causes))
-	for i, c := range causes {
-		names[i] = string(c)
-	}
-	return strings.Join(names, ", ")
-}
-
 // ToConfirm returns what would settle an open question, without what fix or summary
 // have already.
 func (v Verdict) ToConfirm() []string {
 	return slices.DeleteFunc(slices.Clone(v.WouldDecide), func(s string) bool {
 		return strings.Contains(v.Fix, s) || strings.Contains(v.Summary, s)
 	})
-}
-
-// writeAlso writes a line for each other cause.
-func (d Diagnosis) writeAlso(w io.Writer) {
-	for _, text := range d.AlsoFound() {
-		readable.Field(w, "also", text)
-	}
 }
 
 // AlsoFound returns the other causes in words: what, where, and who must act.
@@ -654,12 +636,6 @@ func (d Diagnosis) AlsoFound() []string {
 		out = append(out, text)
 	}
 	return out
-}
-
-// writeRetry writes the command that requests a new diagnosis, unwrapped, so that
-// it can be copied.
-func writeRetry(w io.Writer, pod string) {
-	fmt.Fprintf(w, readable.LabelFormat+"%s\n", "check again", RetryCommand(pod))
 }
 
 // notChecked lists the checks that were not made although no other check blocked

@@ -158,6 +158,15 @@ func When(t, asOf time.Time) string {
 	}
 }
 
+// Join joins names of any type with commas.
+func Join[T ~string](names []T) string {
+	var out []string
+	for _, n := range names {
+		out = append(out, string(n))
+	}
+	return strings.Join(out, ", ")
+}
+
 // Abbreviate sorts names and joins up to four. Of more it joins three and counts the others:
 // "a, b, c and 4 more".
 func Abbreviate(names []string) string {
