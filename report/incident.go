@@ -18,8 +18,7 @@ type Incident struct {
 	Began time.Time   `json:"began"` //
 	Ended time.Time   `json:"ended"` //
 	Pods  int         `json:"pods"`  // the most that waited at a time
-	// Workload is what one of these pods was made from, NAMESPACE/KIND/NAME; without an owner
-	// it is NAMESPACE/pod/NAME.
+	// Workload is what one of these pods was made from, NAMESPACE/KIND/NAME; KIND may be pod.
 	Workload string `json:"workload,omitempty"`
 }
 

@@ -36,12 +36,10 @@ const (
 
 var partNames = []string{"evidence", "check again", "to confirm", "the names of other pods", "checked", "image"}
 
-// maxFull is how many diagnoses have all parts at most. The others have less than half, to
-// keep the text short.
+// maxFull is how many diagnoses have all parts at most, to keep the text short.
 const maxFull = 5
 
-// details are the levels of detail, the most detailed first. Past verdicts and what is well
-// go first, why and fix last: a report is there for them.
+// details are the levels of detail, the most detailed first. Past verdicts go first, why and fix last.
 var details = func() []detail {
 	const most = 20
 	out := []detail{{fixes: most, all: most, rows: true, rest: true}, {fixes: most, all: most, rest: true}}
@@ -54,8 +52,7 @@ var details = func() []detail {
 	return append(out, detail{cut: cutAll, fixes: 3, all: 12})
 }()
 
-// cutAll is the cut at which the first diagnosis loses all parts too, and reachable registries
-// their names.
+// cutAll is the cut at which the first diagnosis loses all parts, and reachable hosts their names.
 const cutAll = int(partImage) + 2
 
 // withoutFixes is the first of details at which a diagnosis loses why and fix.
@@ -180,8 +177,7 @@ func (n NodeReport) limited() (pods int, who string) {
 	return min(pods, n.Faults.Of(FaultRegistry)), who
 }
 
-// writeDiagnoses writes the diagnoses that are not merged, under a heading for each who
-// must act.
+// writeDiagnoses writes the diagnoses that are not merged, under headings that say who must act.
 func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detail) {
 	shown, left := 0, 0
 	heading := ""
