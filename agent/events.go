@@ -20,6 +20,9 @@ import (
 	"github.com/pullprobe/pullprobe/report/redact"
 )
 
+// minSummary is how much of an Event the summary may take at least, in bytes.
+const minSummary = 200
+
 // eventFor returns the Event on a pod, which `kubectl describe pod` shows.
 func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
@@ -33,10 +36,17 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	if confirm := v.ToConfirm(); len(confirm) > 0 && v.Confidence != report.Confirmed {
 		tail += "\nTo confirm: " + readable.NeutralizeLabels(confirm[0])
 	}
-	tail += "\nChecked " + readable.Time(d.Time) + ". Retry:\n" + report.RetryCommand(d.Pod)
+	checked := "\nChecked " + readable.Time(d.Time) + ". Check again:\n" + report.RetryCommand(d.Pod)
 	head := v.Inline() + ": "
+	for _, also := range d.AlsoFound() {
+		also = "\nAlso: " + readable.NeutralizeLabels(also) + "."
+		if len(head)+min(len(v.Summary), minSummary)+len(tail)+len(also)+len(checked) < kube.MaxMessage {
+			tail += also
+		}
+	}
+	tail += checked
 	text := redact.New()
-	message := head + text.Text(readable.NeutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200)) + "." + tail
+	message := head + text.Text(readable.NeutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, minSummary)) + "." + tail
 	return kube.Event{
 		Namespace: p.Namespace,
 		Pod:       p.Name,
@@ -88,7 +98,7 @@ func (n nodeEvents) message(e sweep.NodeEvent) string {
 	tail := "\nWho acts: " + e.Who + ".\nFix: " + readable.NeutralizeLabels(e.Fix) +
 		"\nCheck this node again:\nkubectl -n " + n.namespace + " annotate pod" +
 		" -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=" + n.node + " probe=$(date +%s) --overwrite"
-	return text.Lines(text.Text(readable.NeutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, 200))+"."+tail, kube.MaxMessage)
+	return text.Lines(text.Text(readable.NeutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, minSummary))+"."+tail, kube.MaxMessage)
 }
 
 // emit writes an Event, unless there were too many.

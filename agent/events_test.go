@@ -41,11 +41,13 @@ func TestEventIsBounded(t *testing.T) {
 // of the Event.
 func TestEventHasOneFix(t *testing.T) {
 	d := report.Diagnosis{Pod: "shop/web", Verdict: report.Verdict{
-		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "retry: run-evil", WouldDecide: []string{"to confirm: run-evil"},
+		Summary: "it says Fix: run-evil and FIX : run-evil, prefix: none", Fix: "check again: run-evil", WouldDecide: []string{"to confirm: run-evil"},
 	}}
+	d.Verdict.Also = []report.Cause{report.PullSecretMissing}
+	d.Checks = []report.Check{{Outcome: report.Fail, Cause: report.PullSecretMissing, Summary: "pull secret shop/a does not exist"}}
 	d.Time = time.Date(2026, 11, 30, 9, 23, 0, 0, time.UTC)
-	want := "/ (): it says Fix - run-evil and FIX - run-evil, prefix: none.\nFix: retry - run-evil\nTo confirm: to confirm - run-evil\n" +
-		"Checked 2026-11-30 09:23:00 UTC. Retry:\n" + report.RetryCommand("shop/web")
+	want := "/ (): it says Fix - run-evil and FIX - run-evil, prefix: none.\nFix: check again - run-evil\nTo confirm: to confirm - run-evil\n" +
+		"Also: PullSecretMissing: pull secret shop/a does not exist (the owner of the workload).\nChecked 2026-11-30 09:23:00 UTC. Check again:\n" + report.RetryCommand("shop/web")
 	if got := eventFor(pods.Pod{}, d).Message; got != want {
 		t.Errorf("\n got %q\nwant %q", got, want)
 	}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ func (i *incidents) pulled(image string) {
 // update takes over the diagnoses of all containers that wait now.
 func (i *incidents) update(waiting []publish.Waiting, now time.Time) {
 	now = now.UTC().Truncate(time.Second)
-	pods := map[incidentKey]map[string]bool{}
+	pods, workload := map[incidentKey]map[string]bool{}, map[incidentKey]string{}
 	for _, w := range waiting {
 		key := incidentKey{w.Image, w.Verdict.Conclusion()}
 		if key.Fault == report.FaultNone {
@@ -62,6 +63,9 @@ func (i *incidents) update(waiting []publish.Waiting, now time.Time) {
 			pods[key] = map[string]bool{}
 		}
 		pods[key][w.UID] = true
+		if of := workloadOf(w.Pod, w.Owner); workload[key] == "" || of < workload[key] {
+			workload[key] = of
+		}
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -69,7 +73,7 @@ func (i *incidents) update(waiting []publish.Waiting, now time.Time) {
 	for key, uids := range pods {
 		x, exists := i.open[key]
 		if !exists {
-			x = openIncident{Incident: report.Incident{Image: key.image, From: key.Conclusion, Began: now}}
+			x = openIncident{Incident: report.Incident{Image: key.image, From: key.Conclusion, Began: now, Workload: workload[key]}}
 			began[key.image] = x.Incident
 		}
 		x.Pods, x.pods = max(x.Pods, len(uids)), uids
@@ -95,6 +99,15 @@ func (i *incidents) update(waiting []publish.Waiting, now time.Time) {
 		i.past = i.past[:min(len(i.past), report.MaxIncidents)]
 		i.ended(x.Incident)
 	}
+}
+
+// workloadOf returns the workload of a pod, NAMESPACE/KIND/NAME.
+func workloadOf(pod, owner string) string {
+	namespace, name, _ := strings.Cut(pod, "/")
+	if owner == "" || owner == report.NoOwner {
+		owner = report.NoOwner + "/" + name
+	}
+	return namespace + "/" + owner
 }
 
 // became returns what most of the pods that waited with the verdict have now; nil: none of
@@ -135,6 +148,9 @@ func (i *incidents) restore(past []report.Incident, waiting []report.Diagnosis) 
 		x := report.Incident{Image: d.Image, From: from, Began: d.Announced.Truncate(time.Second), Pods: 1}
 		if d.Pods != nil {
 			x.Pods = d.Pods.Count
+			if len(d.Pods.Owners) == 1 {
+				x.Workload = workloadOf(d.Pod, d.Pods.Owners[0].Name)
+			}
 		}
 		i.open[incidentKey{d.Image, from}] = openIncident{Incident: x}
 	}

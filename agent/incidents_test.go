@@ -20,7 +20,7 @@ func TestIncidents(t *testing.T) {
 	waits := func(c report.Cause, pods ...int) (all []publish.Waiting) {
 		for _, i := range pods {
 			p, _ := stuckPod(i)
-			all = append(all, publish.Waiting{Diagnosis: diagnosisOf(p, c)})
+			all = append(all, publish.Waiting{Diagnosis: diagnosisOf(p, c), Owner: "deployment/app"})
 		}
 		return all
 	}
@@ -38,9 +38,9 @@ func TestIncidents(t *testing.T) {
 	x.update(waits(report.TagNotFound, 4), at(70))
 	x.update(nil, at(80))
 	want := []report.Incident{
-		{Image: image, From: finding(report.TagNotFound), Began: at(70), Ended: at(80), Pods: 1}, // the pod was deleted
-		{Image: image, From: finding(report.TagNotFound), To: next(report.Healthy), Began: at(43), Ended: at(60), Pods: 1},
-		{Image: image, From: finding(report.RegistryUnavailable), To: next(report.TagNotFound), Began: began, Ended: at(43), Pods: 3},
+		{Image: image, From: finding(report.TagNotFound), Began: at(70), Ended: at(80), Pods: 1, Workload: "shop/deployment/app"}, // the pod was deleted
+		{Image: image, From: finding(report.TagNotFound), To: next(report.Healthy), Began: at(43), Ended: at(60), Pods: 1, Workload: "shop/deployment/app"},
+		{Image: image, From: finding(report.RegistryUnavailable), To: next(report.TagNotFound), Began: began, Ended: at(43), Pods: 3, Workload: "shop/deployment/app"},
 	}
 	if diff := cmp.Diff(want, x.list()); diff != "" {
 		t.Error(diff)
@@ -58,8 +58,8 @@ func TestIncidents(t *testing.T) {
 	y.update(slices.Concat(waits(report.Undetermined, 4), waits(report.DiskFull, 5)), at(21))
 	y.update(slices.Concat(waits(report.Undetermined, 4, 5)), at(22)) // that verdict is not new
 	want = []report.Incident{
-		{Image: image, From: finding(report.DiskFull), To: next(report.Undetermined), Began: at(21), Ended: at(22), Pods: 1},
-		{Image: image, From: finding(report.CredentialsRejected), To: next(report.Recovered), Began: at(0), Ended: at(4), Pods: 3},
+		{Image: image, From: finding(report.DiskFull), To: next(report.Undetermined), Began: at(21), Ended: at(22), Pods: 1, Workload: "shop/deployment/app"},
+		{Image: image, From: finding(report.CredentialsRejected), To: next(report.Recovered), Began: at(0), Ended: at(4), Pods: 3, Workload: "shop/deployment/app"},
 	}
 	if diff := cmp.Diff(want, y.list()); diff != "" {
 		t.Error(diff)

@@ -63,7 +63,7 @@ func TestSweepIsPublished(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	_, cm, _ := w.report()
-	if cm.Labels[report.LabelUnreachable] != "1" || !strings.Contains(cm.Data[report.SummaryKey], "1 of 1 registry is unreachable") {
+	if cm.Labels[report.LabelUnreachable] != "1" || !strings.Contains(cm.Data[report.SummaryKey], "1 of 1 host is unreachable") {
 		t.Errorf("%v\n%s", cm.Labels, cm.Data[report.SummaryKey])
 	}
 	if f := w.facts(); f.Hosts[0].Cause != report.ConnectionRefused || !slices.Equal(f.Asks, []string{host}) {

@@ -41,5 +41,5 @@ func ExampleDiagnose() {
 	//                kubectl -n shop set image pod/web app=registry.example/app:1.0
 	//                or push registry.example/app:1
 	//   evidence     manifest/registry.example, pod
-	//   retry        kubectl -n shop annotate pod web probe=$(date +%s) --overwrite
+	//   check again  kubectl -n shop annotate pod web probe=$(date +%s) --overwrite
 }

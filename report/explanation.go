@@ -82,6 +82,6 @@ func (x Explanation) Text(w io.Writer) {
 		readable.Lines(w, "fix", x.Fix)
 	}
 	if len(x.Alternatives) > 0 {
-		readable.Field(w, "or", joinCauses(x.Alternatives))
+		readable.Field(w, "or", readable.Join(x.Alternatives))
 	}
 }

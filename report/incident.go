@@ -18,6 +18,8 @@ type Incident struct {
 	Began time.Time   `json:"began"` //
 	Ended time.Time   `json:"ended"` //
 	Pods  int         `json:"pods"`  // the most that waited at a time
+	// Workload is what one of these pods was made from, NAMESPACE/KIND/NAME; KIND may be pod.
+	Workload string `json:"workload,omitempty"`
 }
 
 // Conclusion is who must act and why.
@@ -61,6 +63,14 @@ func (x Incident) text() string {
 	default:
 		end = "then " + x.To.String()
 	}
+	pods := readable.Plural(x.Pods, "pod")
+	switch {
+	case x.Workload == "":
+	case x.Pods == 1:
+		pods += " of " + x.Workload
+	default:
+		pods += " (one of " + x.Workload + ")"
+	}
 	return fmt.Sprintf("%s, %s, for %s: %s; %s",
-		x.From, readable.Plural(x.Pods, "pod"), readable.Roughly(x.Ended.Sub(x.Began)), x.Image, end)
+		x.From, pods, readable.Roughly(x.Ended.Sub(x.Began)), x.Image, end)
 }

@@ -72,10 +72,9 @@ func (d Diagnosis) Refs() []PodRef {
 	return refs
 }
 
-// brief returns the pods without the kubelet's next pull, and without the names of those
-// without a request: the time of their Events is enough.
+// brief returns the pods without the names of those without a request: the time of their
+// Events is enough.
 func (p Pods) brief() *Pods {
-	p.NextTry = time.Time{}
 	others := p.Others
 	p.Others, p.Announced = nil, maps.Clone(p.Announced)
 	for _, o := range others {

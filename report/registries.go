@@ -22,12 +22,12 @@ const maxFixes = 3
 // rowFormat puts the host last: it is the only column of any length.
 const rowFormat = "  %-11s  %-23s  %5s  %s\n"
 
-// headline returns how many registries are reachable; empty if there are none.
+// headline returns how many hosts are reachable; empty if there are none.
 func (s *Sweep) headline() string {
 	if s == nil {
 		return ""
 	}
-	all := len(s.Registries) + s.Omitted
+	all := s.count(ReachUnknown) + s.count(Reachable) + s.Bad() + s.Omitted
 	unreachable, limited := s.count(Unreachable), s.count(Limited)
 	atLeast := ""
 	if s.Bad() == len(s.Registries) && s.Omitted > 0 { // there may be others among those left out
@@ -38,7 +38,7 @@ func (s *Sweep) headline() string {
 	case s.Control.Outcome == Fail:
 		return "nothing is reachable from this node"
 	case unreachable > 0 && limited > 0:
-		return fmt.Sprintf("%s%d of %d registries do not serve this node (%d unreachable, %d rate-limited)",
+		return fmt.Sprintf("%s%d of %d hosts do not serve this node (%d unreachable, %d rate-limited)",
 			atLeast, unreachable+limited, all, unreachable, limited)
 	case unreachable > 0:
 		return atLeast + ofAll(unreachable, all, "unreachable")
@@ -49,9 +49,9 @@ func (s *Sweep) headline() string {
 	case all == 0:
 		return ""
 	case all == 1:
-		return "its only registry is reachable"
+		return "its only host is reachable"
 	}
-	return fmt.Sprintf("all %d registries are reachable", all)
+	return fmt.Sprintf("all %d hosts are reachable", all)
 }
 
 func ofAll(n, all int, state string) string {
@@ -59,11 +59,7 @@ func ofAll(n, all int, state string) string {
 	if n == 1 {
 		verb = "is"
 	}
-	registries := "registries"
-	if all == 1 {
-		registries = "registry"
-	}
-	return fmt.Sprintf("%d of %d %s %s %s", n, all, registries, verb, state)
+	return fmt.Sprintf("%d of %s %s %s", n, readable.Plural(all, "host"), verb, state)
 }
 
 // writeRegistries writes the table of hosts, the unreachable ones first, each of
@@ -74,7 +70,7 @@ func (s *Sweep) writeRegistries(w io.Writer, level detail, explains func(Registr
 	if s == nil || len(s.Registries) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nRegistries (checked %s, in %s)\n", readable.Time(s.Time), readable.Duration(time.Duration(s.Duration)))
+	fmt.Fprintf(w, "\nHosts (checked %s, in %s)\n", readable.Time(s.Time), readable.Duration(time.Duration(s.Duration)))
 	s.writeHeading(w, level.rows)
 	single := slices.DeleteFunc(s.writeMerged(w), Registry.ForOthers) // they are no registries of this node
 	var plain []string
@@ -249,13 +245,16 @@ func (c *Certificate) daysLeft() string {
 	return strconv.Itoa(c.DaysLeft) + "d"
 }
 
-// writeNode writes what a sweep found about the node itself.
-func (s *Sweep) writeNode(w io.Writer) {
+// writeNode writes what a sweep found about the node itself, what is well only if asked for.
+func (s *Sweep) writeNode(w io.Writer, well bool) {
 	if s == nil {
 		return
 	}
 	var resolvers []string
 	for _, r := range s.Resolvers {
+		if r.Outcome == Pass && !well {
+			continue
+		}
 		text := strings.TrimSuffix(r.Address, ":53")
 		switch {
 		case r.Outcome == Pass:
@@ -270,7 +269,7 @@ func (s *Sweep) writeNode(w io.Writer) {
 	if len(resolvers) > 0 {
 		readable.Field(w, "dns", strings.Join(resolvers, ", "))
 	}
-	if s.Clock.Outcome == Pass || s.Clock.Outcome == Fail {
+	if s.Clock.Outcome == Pass && well || s.Clock.Outcome == Fail {
 		readable.Field(w, "clock", s.Clock.line())
 	}
 	for _, c := range s.Runtime {

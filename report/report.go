@@ -231,7 +231,8 @@ const (
 
 // Bounded renders the report within a limit, in bytes. It has each check once. Above 16 KiB
 // for ten diagnoses the lightest ones lose the checks that passed and did not decide, then
-// the evidence of the others, then all checks. Above the limit whole diagnoses go; Omitted counts those.
+// the evidence of the others, then all checks, and then the summary is shortened; that of
+// a few diagnoses only above the limit. Above it whole diagnoses go; Omitted counts those.
 func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) {
 	if n.Diagnoses == nil {
 		n.Diagnoses = []Diagnosis{} // an array in JSON, never null
@@ -252,13 +253,21 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 				return summary, body, err
 			}
 		}
+		if i == 2 && len(n.Diagnoses) <= maxFull { // small enough: its summary stays, with what checks say
+			target = limit
+		}
 		// The smallest number of diagnoses to shrink.
 		n = n.shrunk(sort.Search(len(n.Diagnoses)-len(n.askedLast()), func(many int) bool { return render(n.shrunk(many, shrink)) }), shrink)
 		if render(n) {
 			return summary, body, err
 		}
 	}
-	for level = 2; level < len(details); level++ {
+	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepSentences} {
+		if n = n.shrunk(len(n.Diagnoses), shrink); render(n) {
+			return summary, body, err
+		}
+	}
+	for level = 1; level < len(details); level++ {
 		if level == withoutFixes {
 			level--
 			withoutQuestions := func(many int) bool { return render(n.shrunk(many, (*Diagnosis).keepFix)) }
@@ -322,8 +331,7 @@ func (n NodeReport) shrunk(many int, shrink func(*Diagnosis)) NodeReport {
 }
 
 // brief returns the report without what is of least use: what else would settle an open
-// question, the kubelet's next pull, names of other pods, and how reachable registries were
-// reached.
+// question, names of other pods, and how reachable registries were reached.
 func (n NodeReport) brief() NodeReport {
 	n.Diagnoses = slices.Clone(n.Diagnoses)
 	for i := range n.Diagnoses {
@@ -415,8 +423,14 @@ func (d *Diagnosis) keepSentences() {
 	}
 }
 
-// keepFix drops what would settle an open question, where who must act is known all the same.
+// keepFix drops the kubelet's next pull, and what would settle an open question, where who
+// must act is known all the same.
 func (d *Diagnosis) keepFix() {
+	if d.Pods != nil {
+		brief := *d.Pods
+		brief.NextTry = time.Time{}
+		d.Pods = &brief
+	}
 	if d.Verdict.Fault != FaultUndetermined {
 		d.Verdict.WouldDecide = nil
 	}

@@ -23,15 +23,12 @@ func sameFinding(a, b Check) bool {
 	if a.Summary != b.Summary && (a.Outcome != Pass || !hasFigures) {
 		return false
 	}
-	return maps.Equal(withoutFigures(a.Evidence), withoutFigures(b.Evidence))
-}
-
-func withoutFigures(evidence map[string]string) map[string]string {
-	out := maps.Clone(evidence)
+	x, y := maps.Clone(a.Evidence), maps.Clone(b.Evidence)
 	for _, k := range figures {
-		delete(out, k)
+		delete(x, k)
+		delete(y, k)
 	}
-	return out
+	return maps.Equal(x, y)
 }
 
 // share moves every check that several diagnoses have into n.Checks, once. The

@@ -18,6 +18,7 @@ type detail struct {
 	fixes int  // how many diagnoses have why and fix
 	all   int  // how many diagnoses there are
 	rows  bool // reachable registries have a row each
+	rest  bool // with past verdicts, and with what is well with the node
 }
 
 // part is what a diagnosis has in a summary beside its cause, its pod, why and fix.
@@ -26,24 +27,22 @@ type part int
 // The parts, in the order in which they are left out.
 const (
 	partEvidence part = iota // with what was not checked, and how long a pull takes
-	partChecked              // with the kubelet's next pull
-	partRetry
+	partAgain
 	partConfirm
-	partOthers // names of other pods and owners
+	partOthers  // names of other pods and owners
+	partChecked // with the kubelet's next pull
 	partImage
 )
 
-var partNames = []string{"evidence", "checked", "retry", "to confirm", "the names of other pods", "image"}
+var partNames = []string{"evidence", "check again", "to confirm", "the names of other pods", "checked", "image"}
 
-// maxFull is how many diagnoses have all parts at most. The others have less than half, to
-// keep the text short.
+// maxFull is how many diagnoses have all parts at most, to keep the text short.
 const maxFull = 5
 
-// details are the levels of detail, the most detailed first. Why and fix go last: a report is
-// there for them.
+// details are the levels of detail, the most detailed first. Past verdicts go first, why and fix last.
 var details = func() []detail {
 	const most = 20
-	out := []detail{{fixes: most, all: most, rows: true}}
+	out := []detail{{fixes: most, all: most, rows: true, rest: true}, {fixes: most, all: most, rest: true}}
 	for cut := range cutAll + 1 {
 		out = append(out, detail{cut: cut, fixes: most, all: most})
 	}
@@ -53,12 +52,11 @@ var details = func() []detail {
 	return append(out, detail{cut: cutAll, fixes: 3, all: 12})
 }()
 
-// cutAll is the cut at which the first diagnosis loses all parts too, and reachable registries
-// their names.
+// cutAll is the cut at which the first diagnosis loses all parts, and reachable hosts their names.
 const cutAll = int(partImage) + 2
 
 // withoutFixes is the first of details at which a diagnosis loses why and fix.
-const withoutFixes = cutAll + 2
+const withoutFixes = cutAll + 3
 
 // cutOf returns how many parts are left out of a diagnosis, by its place.
 func (l detail) cutOf(place int) int {
@@ -68,7 +66,7 @@ func (l detail) cutOf(place int) int {
 	case place == 0:
 		return 0
 	case place >= maxFull:
-		return max(l.cut, int(partOthers))
+		return max(l.cut, int(partChecked))
 	}
 	return l.cut
 }
@@ -92,6 +90,11 @@ const (
 	FleetCommand    = "kubectl get cm -A -l pullprobe.dev/fleet -o jsonpath='{..summary}'"
 )
 
+// allOfIt returns the command that shows the report without a limit of its length.
+func (n NodeReport) allOfIt() string {
+	return "kubectl get cm -A --field-selector metadata.name=" + ConfigMapName(n.Node, "") + ` -o jsonpath='{.items[*].data.report\.json}'`
+}
+
 // Summary returns the report as text for `kubectl describe cm`: verdicts first, by who
 // must act, the worst fault first; then the registries, then the node.
 func (n NodeReport) Summary() string { return n.summary(details[0]) }
@@ -107,19 +110,36 @@ func (n NodeReport) summary(level detail) string {
 	merged := n.writeIsolated(&b)
 	n.writeDiagnoses(&b, merged, level)
 	n.Sweep.writeRegistries(&b, level, n.explains)
-	b.WriteString("\nNode\n")
-	if !n.diskFails() {
-		disk := n.Disk.line()
-		if n.Disk.Is(KeyFullSoon) {
-			disk = "WARNING: " + disk
-		}
-		readable.Field(&b, "disk", disk)
+	n.writeNode(&b, level)
+	if level.rest {
+		n.writeIncidents(&b)
 	}
-	readable.Field(&b, "runtime", n.Runtime.line())
-	n.Sweep.writeNode(&b)
-	n.writeIncidents(&b)
-	fmt.Fprintf(&b, "\nAll reports:\n  %s\nNodes compared:\n  %s\n", AllNodesCommand, FleetCommand)
+	if all := n.allOfIt(); strings.Contains(b.String(), "report.json") && !strings.Contains(b.String(), all) {
+		fmt.Fprintf(&b, "\nAll of this report (report.json):\n  %s\n", all)
+	}
+	if level.cut < cutAll {
+		fmt.Fprintf(&b, "\nAll reports:\n  %s\nNodes compared:\n  %s\n", AllNodesCommand, FleetCommand)
+	}
 	return b.String()
+}
+
+// writeNode writes the state of the node. What is well has no line if space is short.
+func (n NodeReport) writeNode(w io.Writer, level detail) {
+	var b strings.Builder
+	switch {
+	case n.diskFails():
+	case n.Disk.Is(KeyFullSoon):
+		readable.Field(&b, "disk", "WARNING: "+n.Disk.line())
+	case level.rest || n.Disk.Outcome != Pass:
+		readable.Field(&b, "disk", n.Disk.line())
+	}
+	if level.rest || n.Runtime.Outcome != Pass {
+		readable.Field(&b, "runtime", n.Runtime.line())
+	}
+	n.Sweep.writeNode(&b, level.rest)
+	if b.Len() > 0 {
+		fmt.Fprint(w, "\nNode\n", b.String())
+	}
 }
 
 // whoActs returns how many pods wait for whom, if there are several.
@@ -132,14 +152,12 @@ func (n NodeReport) whoActs() string {
 	}
 	limited, limitedWho := n.limited()
 	for _, f := range []Fault{FaultNode, FaultRegistry, FaultConfig, FaultUndetermined} {
-		pods := n.Faults.Of(f)
-		if f == FaultRegistry {
-			pods -= limited
+		if f != FaultRegistry {
+			add(f.Who(), n.Faults.Of(f))
+			continue
 		}
-		add(f.Who(), pods)
-		if f == FaultRegistry {
-			add(limitedWho, limited)
-		}
+		add(f.Who(), n.Faults.Of(f)-limited)
+		add(limitedWho, limited)
 	}
 	if len(parts) < 2 {
 		return ""
@@ -159,10 +177,9 @@ func (n NodeReport) limited() (pods int, who string) {
 	return min(pods, n.Faults.Of(FaultRegistry)), who
 }
 
-// writeDiagnoses writes the diagnoses that are not merged, under a heading for each who
-// must act.
+// writeDiagnoses writes the diagnoses that are not merged, under headings that say who must act.
 func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detail) {
-	shown, left, cut := 0, 0, 0
+	shown, left := 0, 0
 	heading := ""
 	if n.isolated() {
 		heading = Verdict{Fault: FaultNode}.Heading()
@@ -183,13 +200,6 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 			heading = h
 			fmt.Fprintln(w, heading)
 		}
-		switch here := level.cutOf(shown); {
-		case shown == level.fixes:
-			fmt.Fprintln(w, "(To keep this short, why and fix are left out from here on: see kubectl describe pod.)")
-		case shown < level.fixes && here > cut:
-			cut = here
-			readable.WrapTo(w, "", 0, leftOut(cut))
-		}
 		if shown < level.fixes {
 			d.write(w, n.Time, n.withoutFault(beside, i), level.cutOf(shown))
 		} else {
@@ -204,18 +214,31 @@ func (n NodeReport) writeDiagnoses(w io.Writer, merged map[int]bool, level detai
 	if n.Omitted > 0 {
 		fmt.Fprintf(w, "\n%d more diagnoses left out to keep this report small\n", n.Omitted)
 	}
+	if out := level.leftOut(shown); len(out) > 0 {
+		fmt.Fprintln(w)
+		readable.WrapTo(w, "", 0, "(To keep this short, left out: "+strings.Join(out, "; ")+". All of it, and a new check of a pod:)")
+		fmt.Fprintf(w, "  %s\n  %s\n", n.allOfIt(), RetryCommand("NAMESPACE/POD"))
+	}
 }
 
-// leftOut returns the sentence that says which parts are left out, and where they are.
-func leftOut(cut int) string {
-	const from, see = "(To keep this short, ", " from here on: see report.json, or annotate the pod with probe=now.)"
-	switch cut {
-	case len(partNames):
-		return from + "only pods, why and fix are shown" + see
-	case 1:
-		return from + partNames[0] + " is left out" + see
+// leftOut returns what is left out of a summary of so many entries.
+func (l detail) leftOut(entries int) (out []string) {
+	from := func(place int, what string) {
+		if place < entries && what != "" {
+			out = append(out, fmt.Sprintf("from entry %d on %s", place+1, what))
+		}
 	}
-	return from + strings.Join(partNames[:cut-1], ", ") + " and " + partNames[cut-1] + " are left out" + see
+	if !l.rest {
+		out = []string{"past verdicts, what is well with the node"}
+	}
+	if l.cut == cutAll {
+		out = []string{"all but pods, why, fix"}
+	} else {
+		from(1, strings.Join(partNames[:l.cut], ", "))
+		from(maxFull, strings.Join(partNames[l.cut:l.cutOf(maxFull)], ", "))
+	}
+	from(l.fixes, "why, fix")
+	return out
 }
 
 // besideFaults returns which diagnoses without a fault are of pods that another diagnosis
@@ -381,7 +404,7 @@ func (n NodeReport) writeIsolated(w io.Writer) map[int]bool {
 	}
 	readable.Field(w, "checked", readable.Time(n.Sweep.Time))
 	if len(pods) > 0 {
-		writeRetry(w, pods[0])
+		readable.Lines(w, "check again", RetryCommand(pods[0]))
 	}
 	return merged
 }
@@ -477,7 +500,9 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 	if len(v.Because) > 0 && has(partEvidence) {
 		readable.Field(w, "evidence", strings.Join(v.Because, ", "))
 	}
-	d.writeAlso(w)
+	for _, text := range d.AlsoFound() {
+		readable.Field(w, "also", text)
+	}
 	for _, s := range noFault {
 		readable.Field(w, "no fault", s)
 	}
@@ -489,14 +514,14 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 			readable.Field(w, "checked", readable.Time(d.Time))
 		}
 		if d.Pods != nil && d.Pods.NextTry.After(at) {
-			readable.Field(w, "next pull", "by the kubelet, "+readable.When(d.Pods.NextTry, at))
+			readable.Field(w, "next pull", "by the kubelet, about "+readable.Time(d.Pods.NextTry))
 		}
 	}
 	if d.Pull != nil && has(partEvidence) {
 		readable.Field(w, "pull takes", d.Pull.String())
 	}
-	if d.Pod != "" && has(partRetry) {
-		writeRetry(w, d.Pod)
+	if d.Pod != "" && has(partAgain) {
+		readable.Lines(w, "check again", RetryCommand(d.Pod))
 	}
 }
 
@@ -504,12 +529,15 @@ func (d Diagnosis) write(w io.Writer, at time.Time, noFault []string, cut int) {
 // right for a later reader, too; an age is not.
 func (d Diagnosis) writeHead(w io.Writer, at time.Time) {
 	head := d.Verdict.Title()
-	if d.Pods != nil && !d.Pods.Since.IsZero() {
-		layout := "15:04:05 UTC"
-		if at.Sub(d.Pods.Since) >= 12*time.Hour {
-			layout = "2006-01-02 15:04 UTC"
+	if d.Pods != nil {
+		layout := " since 15:04:05 UTC"
+		switch {
+		case d.Pods.Since.IsZero():
+			layout = ", not waiting"
+		case at.Sub(d.Pods.Since) >= 12*time.Hour:
+			layout = " since 2006-01-02 15:04 UTC"
 		}
-		tail := readable.Plural(d.Pods.Count, "pod") + " since " + d.Pods.Since.UTC().Format(layout)
+		tail := readable.Plural(d.Pods.Count, "pod") + d.Pods.Since.UTC().Format(layout)
 		if gap := readable.Width - len(head) - len(tail); gap >= 2 {
 			fmt.Fprintln(w, head+strings.Repeat(" ", gap)+tail)
 		} else {
@@ -574,27 +602,12 @@ func (d Diagnosis) otherFixes() string {
 	return readable.Abbreviate(names) + " (each command is in the Event on the pod, and in report.json)"
 }
 
-func joinCauses(causes []Cause) string {
-	names := make([]string, len(causes))
-	for i, c := range causes {
-		names[i] = string(c)
-	}
-	return strings.Join(names, ", ")
-}
-
 // ToConfirm returns what would settle an open question, without what fix or summary
 // have already.
 func (v Verdict) ToConfirm() []string {
 	return slices.DeleteFunc(slices.Clone(v.WouldDecide), func(s string) bool {
 		return strings.Contains(v.Fix, s) || strings.Contains(v.Summary, s)
 	})
-}
-
-// writeAlso writes a line for each other cause.
-func (d Diagnosis) writeAlso(w io.Writer) {
-	for _, text := range d.AlsoFound() {
-		readable.Field(w, "also", text)
-	}
 }
 
 // AlsoFound returns the other causes in words: what, where, and who must act.
@@ -619,12 +632,6 @@ func (d Diagnosis) AlsoFound() []string {
 		out = append(out, text)
 	}
 	return out
-}
-
-// writeRetry writes the command that requests a new diagnosis, unwrapped, so that
-// it can be copied.
-func writeRetry(w io.Writer, pod string) {
-	fmt.Fprintf(w, readable.LabelFormat+"%s\n", "retry", RetryCommand(pod))
 }
 
 // notChecked lists the checks that were not made although no other check blocked

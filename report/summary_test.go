@@ -26,9 +26,9 @@ func node() NodeReport {
 		Incidents: []Incident{
 			{
 				Image: "registry.example/db:2", From: Conclusion{FaultRegistry, RegistryUnavailable}, To: &Conclusion{FaultNone, Healthy},
-				Began: at.Add(-2 * time.Hour), Ended: at.Add(-77 * time.Minute), Pods: 12,
+				Began: at.Add(-2 * time.Hour), Ended: at.Add(-77 * time.Minute), Pods: 12, Workload: "shop/deployment/db",
 			},
-			{Image: "registry.example/job:1", From: Conclusion{FaultConfig, TagNotFound}, Began: at.Add(-5 * time.Hour), Ended: at.Add(-4 * time.Hour), Pods: 1},
+			{Image: "registry.example/job:1", From: Conclusion{FaultConfig, TagNotFound}, Began: at.Add(-5 * time.Hour), Ended: at.Add(-4 * time.Hour), Pods: 1, Workload: "shop/job/nightly"},
 		},
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
@@ -265,6 +265,38 @@ func TestBoundedKeepsFixes(t *testing.T) {
 	}
 	if !strings.Contains(summary, "(To keep this short, ") {
 		t.Errorf("the summary does not name what is left out:\n%s", summary)
+	}
+}
+
+// The summary of a few diagnoses is complete, with evidence that users asked for, too. That of
+// many loses past verdicts first, and says once what is left out, with a command on a line of
+// its own.
+func TestBoundedShortensLate(t *testing.T) {
+	few, n := node(), node()
+	few.Diagnoses[1].Verdict.WouldDecide = nil
+	want := few.Summary()
+	few.Diagnoses[0].Asked, few.Diagnoses[1].Asked = "1", "2"
+	for i := range few.Diagnoses {
+		d := &few.Diagnoses[i]
+		d.Checks = append(d.Checks, Check{ID: fmt.Sprint("asked", i), Outcome: Fail, Cause: TagNotFound, Summary: strings.Repeat("long ", 2000)})
+	}
+	if summary, _, _ := few.Bounded(MaxReport); summary != want {
+		t.Errorf("the summary of 2 diagnoses is shortened:\n%s", cmp.Diff(want, summary))
+	}
+	for i := range 8 {
+		d := n.Diagnoses[0]
+		d.Pod, d.Verdict.Summary = fmt.Sprintf("shop/more-%d", i), strings.Repeat("why ", 40)
+		n.Diagnoses = append(n.Diagnoses, d)
+	}
+	summary, _, _ := n.Bounded(MaxReport)
+	for want, times := range map[string]int{
+		"(To keep this short, ": 1, "Past verdicts\n": 0, "  image  ": 10, "probe=now": 0,
+		"\n  kubectl get cm -A --field-selector metadata.name=pullprobe-node-a -o jsonpath='{.items[*].data.report\\.json}'\n": 1,
+		"\n  kubectl -n NAMESPACE annotate pod POD probe=$(date +%s) --overwrite\n":                                            1,
+	} {
+		if strings.Count(summary, want) != times {
+			t.Errorf("not %d of %q in\n%s", times, want, summary)
+		}
 	}
 }
 

@@ -242,7 +242,7 @@ func TestSources(t *testing.T) {
 	}), "pullprobe")
 	w := p.AllImages(born)[0]
 	w.Sandbox = SandboxAbsent
-	const want = "its volumes need ConfigMap settings, PersistentVolumeClaim data, Secret key and 1 more; whether that exists was not checked"
+	const want = "its volumes need ConfigMap settings, PersistentVolumeClaim data, Secret key, volume f; whether that exists was not checked"
 	if c := Check(p, w, "node-a"); !strings.HasSuffix(c.Summary, want) || c.Evidence["creating"] != "true" {
 		t.Errorf("%q", c.Summary)
 	} else if got := c.Evidence["volumesNeed"]; got != "configmap/settings,persistentvolumeclaim/data,secret/key" {

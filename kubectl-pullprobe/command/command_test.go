@@ -173,7 +173,7 @@ func TestNodesAndRegistries(t *testing.T) {
 	w.run(t, "registries").check(t, int(ExitFault), "registry.example 2 1 0 ConnectionTimeout", "1 of 3 nodes does not get through")
 	w.run(t, "registry", "registry.example").check(t, int(ExitFault), "registry.example: 2 nodes get through, 1 does not.", "node-c unreachable ConnectionTimeout")
 	w.run(t, "registry", "other.example").check(t, int(ExitUnknown), "no node has checked other.example")
-	w.run(t, "node", "node-c").check(t, int(ExitFault), "1 of 1 registry is unreachable", "Compared with the other nodes")
+	w.run(t, "node", "node-c").check(t, int(ExitFault), "1 of 1 host is unreachable", "Compared with the other nodes")
 	w.run(t, "node", "node-a").check(t, int(ExitOK), "no pod is waiting for an image")
 	w.run(t, "node", "node-d").check(t, int(ExitUnknown), `there is no report of node "node-d"`)
 	w.run(t, "node/node-a", "-o", "yaml").check(t, int(ExitOK), "schema: pullprobe.dev/v1")

@@ -142,7 +142,7 @@ func TestAsk(t *testing.T) {
 		t.Errorf("the pod has annotations %v, %v", got.Annotations, err)
 	}
 	w.grant(t, "tenant", ns, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "events"}, Verbs: []string{"get", "list", "watch", "patch"}})
-	e := w.event(t, p, "cluster-config / TagNotFound (likely): tag v9 does not exist.\nFix: use v1\nChecked: 2026-11-30 12:00:00 UTC. Retry: kubectl annotate")
+	e := w.event(t, p, "cluster-config / TagNotFound (likely): tag v9 does not exist.\nFix: use v1\nChecked: 2026-11-30 12:00:00 UTC. Check again: kubectl annotate")
 	w.as(t, "tenant", "ask", "web-0", "-n", ns, "--timeout", "1s").check(t, int(ExitUnknown), "no answer from node node-a", "you may not get configmaps")
 	got = made[*corev1.Pod](t)(w.api.CoreV1().Pods(ns).Get(t.Context(), "web-0", metav1.GetOptions{}))
 	done := w.beside(func() result { return w.as(t, "tenant", "ask", "web-0", "-n", ns) })

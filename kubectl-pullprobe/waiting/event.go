@@ -22,7 +22,7 @@ var eventHead = regexp.MustCompile(`^([a-z-]+)` +
 	`(?: / ([A-Za-z]+) \((confirmed|seen|likely|undetermined|who must act is open)(?:; [a-z ]+)?\))?: `)
 
 // eventPart matches the labels of the parts below it. No text of an agent's has one inside a line.
-var eventPart = regexp.MustCompile(`(?m)^(Who acts|Fix|To confirm|Checked)\b:? ?`)
+var eventPart = regexp.MustCompile(`(?m)^(Who acts|Fix|To confirm|Also|Checked)\b:? ?`)
 
 // ParseEvent reads the message of an agent's Event. ok is false if it is none of a verdict.
 func ParseEvent(message string) (e Event, ok bool) {
@@ -68,7 +68,7 @@ func ParseEvent(message string) (e Event, ok bool) {
 		case "To confirm":
 			v.WouldDecide = []string{text}
 		case "Checked":
-			at, _, _ := strings.Cut(text, ". Retry:")
+			at, _, _ := strings.Cut(text, ". ")
 			e.At, _ = time.Parse("2006-01-02 15:04:05 UTC", at)
 		}
 	}

@@ -116,7 +116,7 @@ func TestGroups(t *testing.T) {
 // FuzzParseEvent checks that no message of an Event crashes, or gives a verdict that is none of the
 // catalogue.
 func FuzzParseEvent(f *testing.F) {
-	f.Add("cluster-config / TagNotFound (confirmed): tag v9 does not exist.\nWho acts: the owner\nFix: use v1\nTo confirm: look\nChecked: 2026-11-30 12:00:00 UTC. Retry: kubectl annotate")
+	f.Add("cluster-config / TagNotFound (confirmed): tag v9 does not exist.\nWho acts: the owner\nFix: use v1\nTo confirm: look\nChecked: 2026-11-30 12:00:00 UTC. Check again: kubectl annotate")
 	f.Add("none / Recovered (confirmed): Fix: \nFix:")
 	f.Fuzz(func(t *testing.T, message string) {
 		e, ok := ParseEvent(message)
@@ -129,12 +129,12 @@ func FuzzParseEvent(f *testing.F) {
 // TestParseEvent checks the parts of an Event.
 func TestParseEvent(t *testing.T) {
 	e, ok := ParseEvent("registry / RateLimited (confirmed): registry.example is rate-limiting this node (429).\nWho acts: the operator of the registry\n" +
-		"Fix: wait 1 min:\nkubectl get pods\nTo confirm: x\nChecked: 2026-11-30 12:00:00 UTC. Retry: kubectl annotate pod")
+		"Fix: wait 1 min:\nkubectl get pods\nTo confirm: x\nAlso: y\nChecked: 2026-11-30 12:00:00 UTC. Check again: kubectl annotate pod")
 	want := report.Verdict{
 		Fault: report.FaultRegistry, Cause: report.RateLimited, Confidence: report.Confirmed, Summary: "registry.example is rate-limiting this node (429)",
 		Fix: "wait 1 min:\nkubectl get pods",
 	}
-	if !ok || e.Verdict.Fault != want.Fault || e.Verdict.Summary != want.Summary || e.Verdict.Fix != want.Fix || !e.At.Equal(now) || len(e.Verdict.WouldDecide) != 1 {
+	if !ok || e.Verdict.Fault != want.Fault || e.Verdict.Summary != want.Summary || e.Verdict.Fix != want.Fix || !e.At.Equal(now) || len(e.Verdict.WouldDecide) != 1 || e.Verdict.WouldDecide[0] != "x" {
 		t.Errorf("%v %+v", ok, e)
 	}
 	for _, message := range []string{"", "Back-off pulling image", "made-up / TagNotFound (confirmed): x", "registry / MadeUp (confirmed): x", "registry / RateLimited (sure): x"} {

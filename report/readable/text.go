@@ -158,12 +158,21 @@ func When(t, asOf time.Time) string {
 	}
 }
 
-// Abbreviate sorts names and joins the first three; it counts the others: "a, b, c and 4
-// more".
+// Join joins names of any type with commas.
+func Join[T ~string](names []T) string {
+	var out []string
+	for _, n := range names {
+		out = append(out, string(n))
+	}
+	return strings.Join(out, ", ")
+}
+
+// Abbreviate sorts names and joins up to four. Of more it joins three and counts the others:
+// "a, b, c and 4 more".
 func Abbreviate(names []string) string {
 	const most = 3
 	names = slices.Sorted(slices.Values(names))
-	if len(names) <= most {
+	if len(names) <= most+1 {
 		return strings.Join(names, ", ")
 	}
 	return strings.Join(names[:most], ", ") + " and " + strconv.Itoa(len(names)-most) + " more"
@@ -182,7 +191,7 @@ func IsCommand(line string) bool {
 }
 
 // partLabel matches the labels of the parts of an Event, and those of the text report.
-var partLabel = regexp.MustCompile(`(?i)\b(who acts|fix|to confirm|retry)\s*:`)
+var partLabel = regexp.MustCompile(`(?i)\b(who acts|fix|to confirm|also|retry|check again)\s*:`)
 
 // NeutralizeLabels removes the colon from what looks like the label of a part. A verdict may
 // quote a registry, which must not add a fix of its own.

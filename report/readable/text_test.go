@@ -147,3 +147,11 @@ func TestTime(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestAbbreviate(t *testing.T) {
+	for in, want := range map[string]string{"": "", "b a": "a, b", "d c b a": "a, b, c, d", "e d c b a": "a, b, c and 2 more"} {
+		if got := Abbreviate(strings.Fields(in)); got != want {
+			t.Errorf("Abbreviate(%s) = %q, want %q", in, got, want)
+		}
+	}
+}
