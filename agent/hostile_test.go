@@ -464,7 +464,7 @@ var (
 	// What a line of the summary may begin with.
 	lineOf = regexp.MustCompile(`^(|[a-z0-9-]+: .*\.|Updated .*|Who acts: .*|The .* must act:|Who must act is not known yet:|No fault of image, node or registry:|` +
 		`(cluster-config|node-infrastructure|registry|none|undetermined)  [A-Za-z]+  \([a-z; ]+\)(  +\d+ pods?( since [0-9:]+ UTC|, not waiting))?|undetermined( +\d+ pods?( since [0-9:]+ UTC|, not waiting))?|` +
-		`  (pods?|image|why|fix|to confirm|evidence|also|no fault|not checked|checked|likewise|next pull|check again|disk|runtime|dns|clock|config|kubelet) +\S.*| {15}\S.*|Node|Hosts \(checked .*|  (STATE|reachable|unreachable|degraded|limited|unknown|flapping) .*| {20}\S.*| +\d+ pods?( since [0-9:]+ UTC|, not waiting)|  kubectl .*|All .*:|\(To keep this short, .*)$`)
+		`  (pods?|image|why|fix|to confirm|evidence|also|no fault|not checked|checked|likewise|next pull|check again|disk|runtime|dns|clock|config|kubelet) +\S.*| {15}\S.*|Node|Hosts \(checked .*|  (STATE|reachable|unreachable|degraded|limited|unknown|flapping) .*| {20}\S.*| +\d+ pods?( since [0-9:]+ UTC|, not waiting)|  kubectl .*|All .*:|Nodes compared:|\(To keep this short, .*)$`)
 	inQuotes = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 	asField  = regexp.MustCompile(`(?i)(^|[^"(\w])(fix|to confirm|also|check again) ?: ?run-evil`)
 )

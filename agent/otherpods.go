@@ -14,8 +14,7 @@ import (
 
 // addSecretOfOthers adds to the check of a pod a pull secret that other pods of its
 // namespace use, and that the pod probably means: it has nearly the name of one of the
-// pod's, which none of them uses; or the pod has none, and they run images of the same
-// registry with it.
+// pod's, which none of them uses; or they run images of the same registry with it.
 func addSecretOfOthers(c *report.Check, p pods.Pod, image string, all []pods.Pod) {
 	users, sameRegistry := map[string]int{}, map[string]int{}
 	registry, _ := pods.RegistryOf(image)
@@ -41,11 +40,14 @@ func addSecretOfOthers(c *report.Check, p pods.Pod, image string, all []pods.Pod
 			found, uses = near, users[near]
 		}
 	}
-	if len(p.PullSecrets) == 0 {
+	if found == "" {
 		for _, name := range slices.Sorted(maps.Keys(sameRegistry)) {
-			if sameRegistry[name] > uses {
+			if sameRegistry[name] > uses && !slices.Contains(p.PullSecrets, name) {
 				found, uses = name, sameRegistry[name]
 			}
+		}
+		if found != "" {
+			c.Evidence[report.KeySimilarFor] = registry
 		}
 	}
 	if found != "" {

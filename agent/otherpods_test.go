@@ -2,39 +2,41 @@ package agent
 
 import (
 	"testing"
-	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
+	corev1 "github.com/pullprobe/pullprobe/agent/corev1"
 	"github.com/pullprobe/pullprobe/agent/pods"
 	"github.com/pullprobe/pullprobe/report"
 )
 
-// The newest pod of the same owner shows what its template has now.
-func TestAddNewerImage(t *testing.T) {
-	at := time.Date(2026, 11, 30, 3, 0, 0, 0, time.UTC)
-	pod := func(namespace, owner, template, image string, minute int) pods.Pod {
+func TestSecretOfOthers(t *testing.T) {
+	runs := func(namespace, uid, image string, secrets ...string) pods.Pod {
 		return pods.Pod{
-			Namespace: namespace, Owner: pods.Owner{Name: owner}, Template: template, Created: at.Add(time.Duration(minute) * time.Minute),
-			Containers: []pods.Container{{Name: "app", Image: image}},
+			Namespace: namespace, UID: types.UID(uid), Phase: corev1.PodRunning, PullSecrets: secrets,
+			Containers: []pods.Container{{Image: image, Started: true}},
 		}
 	}
-	stuck := pod("shop", "deployment/web", "aa", "app:v9", 5)
-	for name, tt := range map[string]struct {
-		all  []pods.Pod
-		want string
+	others := []pods.Pod{
+		runs("pay", "1", "auth.example/app:1", "images-pull"), runs("pay", "2", "other.example/app:1", "regcred"),
+		runs("shop", "3", "auth.example/app:1", "of-a-tenant"),
+	}
+	for _, tt := range []struct {
+		secrets        []string
+		image          string
+		want, registry string
 	}{
-		"newer":             {[]pods.Pod{pod("shop", "deployment/web", "bb", "app:v10", 6)}, "app:v10"},
-		"the newest":        {[]pods.Pod{pod("shop", "deployment/web", "cc", "app:v11", 7), pod("shop", "deployment/web", "bb", "app:v10", 6)}, "app:v11"},
-		"older":             {[]pods.Pod{pod("shop", "deployment/web", "bb", "app:v8", 4)}, ""},
-		"same template":     {[]pods.Pod{pod("shop", "deployment/web", "aa", "app:v10", 6)}, ""}, // only the pod was changed
-		"same image":        {[]pods.Pod{pod("shop", "deployment/web", "bb", "app:v9", 6)}, ""},
-		"rolled back":       {[]pods.Pod{pod("shop", "deployment/web", "bb", "app:v10", 6), pod("shop", "deployment/web", "aa", "app:v9", 7)}, ""},
-		"another owner":     {[]pods.Pod{pod("shop", "deployment/api", "bb", "app:v10", 6)}, ""},
-		"another namespace": {[]pods.Pod{pod("pay", "deployment/web", "bb", "app:v10", 6)}, ""},
+		{nil, "auth.example/db:1", "images-pull", "auth.example"},
+		{nil, "new.example/db:1", "", ""},
+		{[]string{"ledger-pull"}, "auth.example/db:1", "images-pull", "auth.example"},
+		{[]string{"regcreds"}, "auth.example/db:1", "regcred", ""}, // nearly the same name
+		{[]string{"images-pull"}, "auth.example/db:1", "", ""},
+		{[]string{"ledger-pull"}, "new.example/db:1", "", ""},
 	} {
 		c := report.Check{Evidence: map[string]string{}}
-		addNewerImage(&c, stuck, "app", append(tt.all, stuck))
-		if got := c.Evidence[report.KeyNewerImage]; got != tt.want {
-			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		addSecretOfOthers(&c, pods.Pod{Namespace: "pay", UID: "self", PullSecrets: tt.secrets}, tt.image, others)
+		if c.Evidence[report.KeySimilarSecret] != tt.want || c.Evidence[report.KeySimilarFor] != tt.registry {
+			t.Errorf("%q for %s: %v", tt.secrets, tt.image, c.Evidence)
 		}
 	}
 }

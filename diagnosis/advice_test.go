@@ -321,10 +321,10 @@ func TestFixCommands(t *testing.T) {
 		}), secret(PullSecretMissing), ladder(KindManifest, CredentialsMissing)),
 			[]string{
 				"regcrd, which 3 other pods of namespace pay on this node use:\nkubectl -n pay get secret regcrd\n",
-				`2. if it should, list regcrd in deployment/web:` + "\n" + `kubectl -n pay patch deployment/web -p '{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"regcrd"}]}}}}'`,
+				`2. if it should, list regcrd in deployment/web:` + "\n" + `kubectl -n pay patch deployment/web -p '{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"regcrd"},{"$patch":"delete","name":"regcred"}]}}}}'`,
 				"3. if not, create regcred,", "kubectl -n pay create secret docker-registry regcred --docker-server=registry.example",
 			}, []string{"NAME"}},
-		{"no secret, and others use one for this registry", set(set(login(), "pod", "similarSecret", "harbor"), "pod", "similarUsers", "1"),
+		{"no secret, and others use one for this registry", set(set(set(login(), "pod", "similarSecret", "harbor"), "pod", "similarUsers", "1"), "pod", "similarFor", "registry.example"),
 			[]string{
 				"secret harbor, which another pod of namespace shop on this node uses for registry.example:\nkubectl -n shop get secret harbor\n2. if it should, list harbor in",
 				"3. if not, create another secret", "create secret docker-registry registry-example --docker-server=registry.example",

@@ -419,6 +419,8 @@ func missingSecret(e *evaluation, o facts.Obstacle) facts.Obstacle {
 		return o.LikelyAtMost()
 	case cause == report.AccessDeniedOrMissing: // whether the repository exists at all is not known
 		return o.WithRootCause(c.Cause, report.IDCredentials).LikelyAtMost(existsAtAll(e, o))
+	case cause == report.TagNotFound && o.Check.Evidence[report.KeyRepository] == "exists": // it lists its tags to anyone
+		return o
 	case cause == report.RepositoryNotFound, cause == report.TagNotFound: // with credentials it might be visible
 		return o.LikelyAtMost(existsAtAll(e, o))
 	}

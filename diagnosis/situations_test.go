@@ -1321,6 +1321,15 @@ func situationsOfAnswers() []situation {
 			FaultConfig, TagNotFound, Likely, "manifest/" + host,
 		},
 		{
+			"a missing secret, and a registry that lists the repository's tags to anyone",
+			all(
+				reported(TagNotFound),
+				secret(PullSecretMissing),
+				ladder(KindManifest, TagNotFound, ev("anonymous", "true", "repository", "exists")),
+			),
+			FaultConfig, TagNotFound, Confirmed, "manifest/" + host,
+		},
+		{
 			"a platform that was not published",
 			all(reported(PlatformMismatch), ladder(KindImage, PlatformMismatch, ev("publisher", "true"))),
 			FaultRegistry, PlatformMismatch, Confirmed, "image/" + host,

@@ -69,6 +69,7 @@ const (
 	KeyContainerType  = "containerType"  // init or ephemeral; absent: an ordinary container
 	KeySimilarSecret  = "similarSecret"  // a pull secret that other pods of the namespace use, and that this one probably means
 	KeySimilarUsers   = "similarUsers"   // how many pods use it
+	KeySimilarFor     = "similarFor"     // the registry that they use it for; missing: the names are similar
 	KeyNewerImage     = "newerImage"     // the image that a newer pod of the same owner has for this container
 	KeyEarlierCause   = "earlierCause"   // the cause that the kubelet's last failure and the checks had, until they passed
 	KeyNextPull       = "nextPull"       // about when the kubelet pulls next

@@ -129,11 +129,16 @@ func (a adviser) fixOfSecretOfOthers() string {
 		used = "another pod of namespace {ns} on this node uses"
 	}
 	create := "create {secret}, with your values for <USER> and <PASSWORD>:\n" + report.CreateSecret
-	if a.Cause == report.CredentialsMissing {
+	if a.Fact(report.IDPod, report.KeySimilarFor) != "" {
 		used += " for {registry}"
+	}
+	if a.Cause == report.CredentialsMissing {
 		create = "create another secret, with your values for <USER> and <PASSWORD>, and list that one:\n" + report.CreateNewSecret
 	}
 	attach := strings.Replace(strings.Replace(a.names.Attach, "list it", "list "+name, 1), `"{newSecret}"`, `"`+name+`"`, 1)
+	if a.Cause == report.PullSecretMissing { // else the kubelet goes on to warn of it
+		attach = strings.Replace(attach, `{"name":"`+name+`"}]`, `{"name":"`+name+`"},{"$patch":"delete","name":"{secret}"}]`, 1)
+	}
 	return "1. check whether the pod should use secret " + name + ", which " + used + ":\nkubectl -n {ns} get secret " + name +
 		"\n2. if it should, " + attach + "\n3. if not, " + create
 }
