@@ -28,7 +28,10 @@ func node() NodeReport {
 				Image: "registry.example/db:2", From: Conclusion{FaultRegistry, RegistryUnavailable}, To: &Conclusion{FaultNone, Healthy},
 				Began: at.Add(-2 * time.Hour), Ended: at.Add(-77 * time.Minute), Pods: 12, Workload: "shop/deployment/db",
 			},
-			{Image: "registry.example/job:1", From: Conclusion{FaultConfig, TagNotFound}, Began: at.Add(-5 * time.Hour), Ended: at.Add(-4 * time.Hour), Pods: 1, Workload: "shop/job/nightly"},
+			{
+				Image: "registry.example/job:1", From: Conclusion{FaultConfig, TagNotFound},
+				Began: at.Add(-5 * time.Hour), Ended: at.Add(-4 * time.Hour), Pods: 1, Workload: "shop/job/nightly",
+			},
 		},
 		Runtime: Check{ID: "runtime", Outcome: Pass, Summary: "containerd 2.4.2, ready"},
 		Disk:    Check{ID: "disk", Outcome: Fail, Cause: DiskFull, Summary: "/var/lib/containerd has 12 KiB free of 600 MiB"},
