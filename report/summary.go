@@ -95,8 +95,7 @@ func (n NodeReport) allOfIt() string {
 	return "kubectl get cm -A --field-selector metadata.name=" + ConfigMapName(n.Node, "") + ` -o jsonpath='{.items[*].data.report\.json}'`
 }
 
-// Summary returns the report as text for `kubectl describe cm`: verdicts first, by who
-// must act, the worst fault first; then the registries, then the node.
+// Summary returns the report as text: verdicts by who must act, the worst fault first; then hosts, then the node.
 func (n NodeReport) Summary() string { return n.summary(details[0]) }
 
 func (n NodeReport) summary(level detail) string {
