@@ -53,6 +53,7 @@ func TestFixSaysWhatWasCompared(t *testing.T) {
 func TestSummarySaysItOnce(t *testing.T) {
 	for _, tt := range []struct{ name, want string }{
 		{"own sentence", `tag "1" does not exist in registry.example/app`},
+		{"no tag", `tag "latest" does not exist in registry.example/app; the image has no tag, which means latest`},
 		{"host added", host + ": connection refused"},
 		{"control added", host + ": connection refused; this node reaches 1 of 1 other hosts: mirror.example"},
 		{"symptom", "a pull secret of the pod is not valid: symptom"},
@@ -62,6 +63,10 @@ func TestSummarySaysItOnce(t *testing.T) {
 		switch tt.name {
 		case "own sentence":
 			checks = all(ladder(KindManifest, TagNotFound, saying(`tag "1" does not exist in registry.example/app`)))
+		case "no tag":
+			untagged := with(check(IDReference, KindReference, Pass, "", ev("domain", host, "path", "app", "tag", "latest")),
+				func(c *Check) { c.Target = host + "/app" })
+			checks = append(all(ladder(KindManifest, TagNotFound, saying(`tag "latest" does not exist in registry.example/app`)))[1:], untagged)
 		case "host added":
 			checks = all(ladder(KindDial, ConnectionRefused, saying("connection refused")))
 		case "control added":
@@ -82,7 +87,7 @@ func TestSummarySaysItOnce(t *testing.T) {
 const unless = " (unless deployment/api has another image by now: then wait for its rollout)"
 
 // runNow follows a command that deletes the Job of a CronJob.
-const runNow = "\nthe schedule makes the next Job; to have one now:\nkubectl -n shop create job --from=cronjob/nightly nightly-now"
+const runNow = "\nthe schedule makes the next Job; to have one now:\nkubectl -n shop create job --from=cronjob/nightly nightly-$(date +%s)"
 
 // An existing name that may be meant comes first, in what the pod was made from.
 func TestFixNamesWhatExists(t *testing.T) {

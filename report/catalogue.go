@@ -138,9 +138,8 @@ var fixes = map[Cause]string{
 	NeverPullNotPresent:   "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
 	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
 	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
-	PullSecretMissing: "1. look for it, or for another spelling of it:\nkubectl -n {ns} get secrets\n" +
-		"kubectl get secrets -A --field-selector metadata.name={secret}\n" +
-		"2. if there is none, create it, with your values for <USER> and " + redact.PasswordPlaceholder + ":\n" +
+	PullSecretMissing: "1. see whether the namespace has it under another name:\nkubectl -n {ns} get secrets\n" +
+		"2. if not, create {secret}, with your values for <USER> and " + redact.PasswordPlaceholder + "; the kubelet pulls again within 5 min:\n" +
 		CreateSecret,
 	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
 		"2. create it again, with your values for <USER> and " + redact.PasswordPlaceholder + ":\nkubectl -n {ns} delete secret {secret}\n" +

@@ -3,6 +3,7 @@ package advice
 import (
 	"cmp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pullprobe/pullprobe/diagnosis/facts"
@@ -41,6 +42,9 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	}
 	if c := e.Get(report.IDSuggested); c.Outcome == report.Pass && (v.Cause.OnTheNetwork() || v.Cause.Stage() == report.StageAnswer) {
 		s += "; " + c.Summary
+	}
+	if c := e.Get(report.IDReference); v.Cause == report.TagNotFound && c.Evidence[report.KeyTag] == "latest" && !strings.HasSuffix(c.Target, ":latest") {
+		s += "; the image has no tag, which means latest"
 	}
 	if c := e.Get(report.IDControl); c.Outcome == report.Pass && v.Cause.BeforeTLS() {
 		s += "; " + c.Summary
