@@ -63,7 +63,7 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 		t.Run(w.kind+"/"+w.container, func(t *testing.T) {
 			paste := func(fix string) {
 				if w.owner.Job != "" { // the fix deletes it, and makes another
-					c.in(t).kubectl("-n", "shop", "delete", "job", w.name+"-now", "--ignore-not-found")
+					c.in(t).kubectl("-n", "shop", "delete", "job", "--all")
 					c.create("batch/v1", "Job", w.owner.Job, "spec: {suspend: true, template: "+never+"}")
 				}
 				c.in(t).paste(fix)
@@ -104,6 +104,13 @@ func TestFixesWorkWhenPasted(t *testing.T) {
 	}
 	if out, err := c.kubectl("-n", "shop", "get", "job", "nightly-29411520"); err == nil {
 		t.Errorf("the Job with the old image is there: %s", out)
+	}
+
+	// The fix of a misspelt secret takes its name off the list.
+	c.paste(`kubectl -n shop patch deployment/web -p '{"spec":{"template":{"spec":{"imagePullSecrets":[{"name":"right"},{"$patch":"delete","name":"have"}]}}}}'`)
+	named := workload{kind: "deployment", name: "web"}
+	if got := c.read(named, "{.spec.template.spec.imagePullSecrets[*].name}"); !strings.Contains(got, "right") || strings.Contains(got, "have") {
+		t.Errorf("the pull secrets are %q", got)
 	}
 
 	debug := workload{kind: "pod", name: "bare", template: ".spec", container: "debugger", kindOf: func(c *pods.Container) { c.Ephemeral = true }}
