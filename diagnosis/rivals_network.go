@@ -219,7 +219,7 @@ func (f finding) ofLayer() bool {
 func anIngress(id string) rival {
 	return rival{
 		id:    id,
-		looks: "an ingress or an appliance answers with its default certificate: the host name is misspelt, or the ingress does not know the host",
+		looks: "an ingress or an appliance answers with its default certificate: the host is misspelt, or the ingress does not know it",
 		acts:  report.FaultUndetermined,
 		question: "check the spelling of {host}: with a wildcard DNS record every name of the domain reaches the same ingress. " +
 			"Then check that the ingress has a rule and a certificate for {host}",

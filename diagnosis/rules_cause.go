@@ -317,7 +317,9 @@ func causesInMirrors() []causeRule {
 			}
 			return o
 		}},
-		{"mirror-lacks-layer", "a mirror lacks a layer, and its upstream does not give the layer", func(e *evaluation, o facts.Obstacle) facts.Obstacle {
+		{"mirror-lacks-layer", "a mirror lacks a layer, and its upstream does not give the layer", func(
+			e *evaluation, o facts.Obstacle,
+		) facts.Obstacle {
 			hosts := e.Hosts()
 			if o.Check.Kind != report.KindBlob || o.RootCause() != report.LayerCorrupt || len(hosts) < 2 || o.Check.Host == hosts[len(hosts)-1] {
 				return o

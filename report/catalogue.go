@@ -104,13 +104,15 @@ const (
 	createSecret = "kubectl -n {ns} create secret docker-registry "
 	loginFlags   = " --docker-server={registry} --docker-username=<USER> --docker-password=" + redact.PasswordPlaceholder
 
-	createPullSecret = "create a pull secret for {registry}, with your values for <USER> and " + redact.PasswordPlaceholder + ":\n" + CreateNewSecret
+	createPullSecret = "create a pull secret for {registry}, with your values for <USER> and " + redact.PasswordPlaceholder +
+		":\n" + CreateNewSecret
 
 	// CreateNewSecret is the template of the command that creates another pull secret.
 	CreateNewSecret = createSecret + "{newSecret}" + loginFlags
 
 	// CreateSecret is the template of the command that creates the pull secret of a pod.
-	CreateSecret = createSecret + "{secret}" + loginFlags
+	CreateSecret  = createSecret + "{secret}" + loginFlags
+	replaceSecret = "kubectl -n {ns} delete secret {secret}\n" + CreateSecret
 
 	// waitForLimit comes before what the owner of the workload can do.
 	waitForLimit = "wait {resets}: the kubelet pulls again on its own. " +
@@ -139,17 +141,16 @@ var fixes = map[Cause]string{
 	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
 	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
 	PullSecretMissing: "1. see whether the namespace has it under another name:\nkubectl -n {ns} get secrets\n" +
-		"2. if not, create {secret}, with your values for <USER> and " + redact.PasswordPlaceholder + "; the kubelet pulls again within 5 min:\n" +
+		"2. if not, create {secret}, with your values for <USER> and " + redact.PasswordPlaceholder +
+		"; the kubelet pulls again within 5 min:\n" +
 		CreateSecret,
 	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
-		"2. create it again, with your values for <USER> and " + redact.PasswordPlaceholder + ":\nkubectl -n {ns} delete secret {secret}\n" +
-		CreateSecret,
+		"2. create it again, with your values for <USER> and " + redact.PasswordPlaceholder + ":\n" + replaceSecret,
 	PullSecretOtherRegistry: "1. " + createPullSecret + "\n2. {attach}",
 	PullSecretNotAttached:   "list the secret in the pod's imagePullSecrets, or in those of ServiceAccount {sa}, and recreate the pod",
 	CredentialsMissing:      "1. " + createPullSecret + "\n2. {attach}",
 	CredentialsRejected: "put a valid user and password for {registry} into {source}; if it has no other registry, create it again, " +
-		"with your values for <USER> and " + redact.PasswordPlaceholder + ":\nkubectl -n {ns} delete secret {secret}\n" +
-		CreateSecret,
+		"with your values for <USER> and " + redact.PasswordPlaceholder + ":\n" + replaceSecret,
 	CredentialsExpired: "renew the credentials for {registry} in {source}",
 	AccessForbidden:    "grant pull access to {registry}/{repository} to the account in {source}",
 	HostNotFound:       "correct the registry's name in {image}; if {host} is right, make it resolve on {node}",

@@ -229,10 +229,9 @@ const (
 	sweepOfTen = 4 << 10
 )
 
-// Bounded renders the report within a limit, in bytes. It has each check once. Above 16 KiB
-// for ten diagnoses the lightest ones lose the checks that passed and did not decide, then
-// the evidence of the others, then all checks, and then the summary is shortened; that of
-// a few diagnoses only above the limit. Above it whole diagnoses go; Omitted counts those.
+// Bounded renders the report within a limit, in bytes. It has each check once. Above 16 KiB for ten diagnoses
+// the lightest ones lose the checks that passed and did not decide, then the evidence of the others, then all checks, and
+// then the summary is shortened; that of a few only above the limit. Above it whole diagnoses go; Omitted counts those.
 func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) {
 	if n.Diagnoses == nil {
 		n.Diagnoses = []Diagnosis{} // an array in JSON, never null
@@ -263,7 +262,8 @@ func (n NodeReport) Bounded(limit int) (summary string, body []byte, err error) 
 		}
 	}
 	for _, shrink := range []func(*Diagnosis){(*Diagnosis).keepDecisive, (*Diagnosis).keepSentences} {
-		if n = n.shrunk(len(n.Diagnoses), shrink); render(n) {
+		last := min(1, len(n.askedLast())) // keeps its checks
+		if n = n.shrunk(len(n.Diagnoses)-last, shrink); render(n) {
 			return summary, body, err
 		}
 	}

@@ -161,7 +161,8 @@ func recreate(e *facts.Evidence, kind string) string {
 			return ""
 		}
 		_, name, _ := strings.Cut(e.Fact(report.IDPod, report.KeyOwner), "/")
-		return deleteJob(e) + "\nthe schedule makes the next Job; to have one now:\nkubectl -n {ns} create job --from={owner} " + name + "-$(date +%s)"
+		return deleteJob(e) + "\nthe schedule makes the next Job; to have one now:\n" +
+			"kubectl -n {ns} create job --from={owner} " + name + "-$(date +%s)"
 	}
 	return ""
 }

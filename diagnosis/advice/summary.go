@@ -43,7 +43,8 @@ func Summary(e *facts.Evidence, v report.Verdict) string {
 	if c := e.Get(report.IDSuggested); c.Outcome == report.Pass && (v.Cause.OnTheNetwork() || v.Cause.Stage() == report.StageAnswer) {
 		s += "; " + c.Summary
 	}
-	if c := e.Get(report.IDReference); v.Cause == report.TagNotFound && c.Evidence[report.KeyTag] == "latest" && !strings.HasSuffix(c.Target, ":latest") {
+	latest := e.Fact(report.IDReference, report.KeyTag) == "latest"
+	if v.Cause == report.TagNotFound && latest && !strings.HasSuffix(e.Get(report.IDReference).Target, ":latest") {
 		s += "; the image has no tag, which means latest"
 	}
 	if c := e.Get(report.IDControl); c.Outcome == report.Pass && v.Cause.BeforeTLS() {

@@ -138,7 +138,9 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 // withTimeout completes a command that waits for what happens to one POD or TYPE/NAME.
-func (a *App) withTimeout(c *cobra.Command, limit time.Duration, what string, run func(context.Context, string, time.Duration) error) *cobra.Command {
+func (a *App) withTimeout(
+	c *cobra.Command, limit time.Duration, what string, run func(context.Context, string, time.Duration) error,
+) *cobra.Command {
 	c.Args = args(cobra.ExactArgs(1))
 	timeout := c.Flags().Duration("timeout", limit, what)
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -255,7 +255,8 @@ func (i *imageCheck) acceptManifest(rep *httpclient.Reply, object string, size i
 	case size > 0 && int64(len(rep.Body)) != size, !same:
 		i.facts[report.KeyManifest], i.facts[report.KeyManifestSize] = imagemanifest.SHA256(rep.Body), strconv.Itoa(len(rep.Body))
 		i.facts[report.KeyPublisher] = report.True
-		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+readable.Clean(object, 80)+"; the runtime rejects this manifest")
+		i.fail(report.LayerCorrupt, s.host.Name()+" returns another manifest than "+readable.Clean(object, 80)+
+			"; the runtime rejects this manifest")
 	default:
 		return true
 	}
