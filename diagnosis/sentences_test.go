@@ -118,7 +118,7 @@ func TestSentencesFitTheEvidence(t *testing.T) {
 			func(c *Check) { c.Target = "192.0.2.1:443" }),
 			[]string{"use a registry or a mirror with IPv6 addresses, or give", "a route to IPv4 addresses", "ip route get 192.0.2.1"}, nil},
 		{"rate limit", all(reported(RateLimited), ladder(KindManifest, RateLimited, ev("retryAfter", "60"))),
-			[]string{"wait 1 min: the kubelet pulls again on its own. If ", "limits it again, waiting does not help"}, nil},
+			[]string{"wait 1 min: the kubelet pulls again on its own, within 5 min. If ", "limits it again, waiting does not help"}, nil},
 		{"an answer without a reason", all(reported(Undetermined), ladder(KindManifest, Undetermined)),
 			[]string{"not known yet; to find out: ask the operator of registry.example why it answers so"}, []string{"to confirm"}},
 		{"no registry", set(all(reported(TagNotFound), ladder(KindManifest, TagNotFound, ev("status", "404"))), atRegistry, "status", "404"),

@@ -115,7 +115,7 @@ const (
 	replaceSecret = "kubectl -n {ns} delete secret {secret}\n" + CreateSecret
 
 	// waitForLimit comes before what the owner of the workload can do.
-	waitForLimit = "wait {resets}: the kubelet pulls again on its own. " +
+	waitForLimit = "wait {resets}: the kubelet pulls again on its own, within 5 min. " +
 		"If {registry} limits it again, waiting does not help: the node team adds a mirror to {hostsFile}, or the owner of the workload "
 
 	// LogInAtLimit is the template of the fix of a rate limit for requests without a login.
@@ -140,10 +140,10 @@ var fixes = map[Cause]string{
 	NeverPullNotPresent:   "set imagePullPolicy: IfNotPresent in {where}, or load {image} onto the node",
 	PresentNotAuthorized:  "give the pod an imagePullSecret with pull access to {image}",
 	SignatureRejected:     "sign {image} as the node's image verifier requires, or use a signed image",
-	PullSecretMissing: "1. see whether the namespace has it under another name:\nkubectl -n {ns} get secrets\n" +
+	PullSecretMissing: "1. see whether the namespace has it under another name, and if so, correct the name in {owner}:\n" +
+		"kubectl -n {ns} get secrets\n" +
 		"2. if not, create {secret}, with your values for <USER> and " + redact.PasswordPlaceholder +
-		"; the kubelet pulls again within 5 min:\n" +
-		CreateSecret,
+		"; the kubelet pulls again within 5 min:\n" + CreateSecret,
 	PullSecretMalformed: "1. keep what it has, it may have other registries:\nkubectl -n {ns} get secret {secret} -o yaml\n" +
 		"2. create it again, with your values for <USER> and " + redact.PasswordPlaceholder + ":\n" + replaceSecret,
 	PullSecretOtherRegistry: "1. " + createPullSecret + "\n2. {attach}",

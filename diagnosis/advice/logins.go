@@ -89,7 +89,8 @@ func (a adviser) fixOfSecret() string {
 	case a.Cause == report.PullSecretMalformed && a.Failed(report.IDCredentials) && secret[report.KeyFatal] == "" &&
 		a.Kubelet.Cause != report.PullSecretMalformed:
 		// It may serve another purpose: to recreate it would take it away.
-		return "give the pod a pull secret for {registry} of type kubernetes.io/dockerconfigjson: the kubelet ignores {secret}"
+		return "the kubelet ignores {secret}: it needs the type kubernetes.io/dockerconfigjson, and a type cannot be changed.\n" +
+			"1. create another one, with your values for <USER> and <PASSWORD>:\n" + report.CreateNewSecret + "\n2. {attach}"
 	case a.Cause == report.PullSecretMissing && several: // which of them is for this registry is not known
 		return a.Cause.FixInWords()
 	case (a.Cause == report.PullSecretMissing || a.Cause == report.CredentialsMissing && a.Fault == report.FaultConfig) &&
