@@ -21,6 +21,11 @@ func TestMisspeltRegistry(t *testing.T) {
 	p := suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "typo", Image: "registy.lab/app:1"})
 	suite.pod(t, podOptions{Node: nodeA, Namespace: ns, Name: "elsewhere", Image: "harbour.lab/app:1"})
 
+	suite.waitVerdict(t, nodeA, ns+"/typo", "cluster-config HostNotFound likely", 30*time.Second)
+	// A diagnosis that was asked for keeps its evidence in the report.
+	request := "now"
+	suite.annotate(t, p, &request)
+	suite.waitHandled(t, nodeA, ns+"/typo", request)
 	d := suite.waitVerdict(t, nodeA, ns+"/typo", "cluster-config HostNotFound likely", 30*time.Second)
 	outcome, _, evidence := d.check("reference/suggested")
 	if outcome != "pass" || evidence["suggestImage"] != image || evidence["suggestHost"] != "registry.lab" ||
