@@ -31,9 +31,9 @@ type result struct {
 }
 
 // outdated reports whether the diagnosis says that the pod has no sandbox, and the container
-// got past its image since.
+// has started since. One that waits for something else keeps the answer to its request.
 func (r result) outdated(p pods.Pod) bool {
-	return p.GotImage(r.container) && report.Find(r.Checks, report.IDPod).Evidence[report.KeySandbox] == pods.SandboxAbsent
+	return p.HasStarted(r.container) && report.Find(r.Checks, report.IDPod).Evidence[report.KeySandbox] == pods.SandboxAbsent
 }
 
 // fixedFault is what kubelet and checks agreed on before the checks passed.

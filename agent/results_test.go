@@ -116,7 +116,7 @@ func TestOutdated(t *testing.T) {
 		sandbox        string
 		runs, outdated bool
 	}{{"absent", false, false}, {"absent", true, true}, {"", true, false}, {"ready", true, false}} {
-		p := pods.Pod{Containers: []pods.Container{{Name: "app", HasImage: tt.runs}}}
+		p := pods.Pod{Containers: []pods.Container{{Name: "app", HasImage: true, Started: tt.runs}}}
 		if got := answer(tt.sandbox).outdated(p); got != tt.outdated {
 			t.Errorf("sandbox %q, runs %t: outdated %t", tt.sandbox, tt.runs, got)
 		}

@@ -90,6 +90,12 @@ func (p Pod) GotImage(container string) bool {
 	return ok && c.HasImage
 }
 
+// HasStarted reports whether a container runs, or ran.
+func (p Pod) HasStarted(container string) bool {
+	c, ok := p.containerNamed(container)
+	return ok && c.Started
+}
+
 // The annotations that request a probe. The second is for clusters where the
 // first is in use for something else.
 const (
