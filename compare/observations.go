@@ -92,9 +92,11 @@ func (o *observation) forbids() bool { return o.good && o.host.Status == 403 }
 // lacksFamily reports whether the node has no route to the host, as it has no address of the
 // family of any of the host's addresses.
 func (o *observation) lacksFamily() bool {
+	if o.cause != report.NetworkUnreachable || len(o.host.Addresses) == 0 {
+		return false
+	}
 	own := families(strings.Split(o.node.Traits[TraitSubnet], ", "))
-	return o.cause == report.NetworkUnreachable && len(own) > 0 && len(o.host.Addresses) > 0 &&
-		!slices.ContainsFunc(families(o.host.Addresses), func(f string) bool { return slices.Contains(own, f) })
+	return len(own) > 0 && !slices.ContainsFunc(families(o.host.Addresses), func(f string) bool { return slices.Contains(own, f) })
 }
 
 // contradicts reports whether a good one was good while this bad one was bad. One from
