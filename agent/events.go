@@ -20,9 +20,6 @@ import (
 	"github.com/pullprobe/pullprobe/report/redact"
 )
 
-// minSummary is how much of an Event the summary may take at least, in bytes.
-const minSummary = 200
-
 // eventFor returns the Event on a pod, which `kubectl describe pod` shows.
 func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	v := d.Verdict
@@ -40,13 +37,10 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 	head := v.Inline() + ": "
 	for _, also := range d.AlsoFound() {
 		also = "\nAlso: " + readable.NeutralizeLabels(also) + "."
-		if len(head)+min(len(v.Summary), minSummary)+len(tail)+len(also)+len(checked) < kube.MaxMessage {
+		if len(head)+min(len(v.Summary), kube.MinSummary)+len(tail)+len(also)+len(checked) < kube.MaxMessage {
 			tail += also
 		}
 	}
-	tail += checked
-	text := redact.New()
-	message := head + text.Text(readable.NeutralizeLabels(v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, minSummary)) + "." + tail
 	return kube.Event{
 		Namespace: p.Namespace,
 		Pod:       p.Name,
@@ -54,7 +48,7 @@ func eventFor(p pods.Pod, d report.Diagnosis) kube.Event {
 		Container: d.Container,
 		Warning:   v.Fault != report.FaultNone,
 		Reason:    "ImagePullDiagnosed",
-		Message:   text.Lines(message, kube.MaxMessage),
+		Message:   kube.Message(head, v.Summary, tail+checked),
 	}
 }
 
@@ -91,14 +85,13 @@ func newNodeEvents(node, namespace string, log *slog.Logger, p *publish.Publishe
 
 // message returns the text of an Event, with what fixes it and how to check the node again.
 func (n nodeEvents) message(e sweep.NodeEvent) string {
-	text := redact.New()
 	if !e.Warning || e.Fix == "" {
-		return text.Text(e.Message, kube.MaxMessage)
+		return redact.New().Text(e.Message, kube.MaxMessage)
 	}
 	tail := "\nWho acts: " + e.Who + ".\nFix: " + readable.NeutralizeLabels(e.Fix) +
 		"\nCheck this node again:\nkubectl -n " + n.namespace + " annotate pod" +
 		" -l app.kubernetes.io/name=pullprobe --field-selector spec.nodeName=" + n.node + " probe=$(date +%s) --overwrite"
-	return text.Lines(text.Text(readable.NeutralizeLabels(e.Message), max(kube.MaxMessage-len(tail)-1, minSummary))+"."+tail, kube.MaxMessage)
+	return kube.Message("", e.Message, tail)
 }
 
 // emit writes an Event, unless there were too many.

@@ -26,6 +26,8 @@ import (
 	"github.com/pullprobe/pullprobe/agent/corev1"
 	"github.com/pullprobe/pullprobe/credentials"
 	"github.com/pullprobe/pullprobe/report"
+	"github.com/pullprobe/pullprobe/report/readable"
+	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // Client is a client of the Kubernetes API server for the few calls that the agent
@@ -276,6 +278,17 @@ type Annotation struct{ Key, Value string }
 // MaxMessage is the longest message of an Event, in bytes (events.k8s.io, validation
 // of Event.note).
 const MaxMessage = 1024
+
+// MinSummary is how much of a message the summary may take at least, in bytes.
+const MinSummary = 200
+
+// Message returns the message of an Event. Only the summary, which may quote a server, is cut
+// for its length and can add no part of its own; the fix in the tail has several lines.
+func Message(head, summary, tail string) string {
+	text := redact.New()
+	room := max(MaxMessage-len(head)-len(tail)-1, MinSummary)
+	return text.Lines(head+text.Text(readable.NeutralizeLabels(summary), room)+"."+tail, MaxMessage)
+}
 
 // ApplyEvent writes an Event, or writes it again: its content, and its time. Its source is
 // the agent of this node.

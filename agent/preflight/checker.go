@@ -23,7 +23,6 @@ import (
 	"github.com/pullprobe/pullprobe/preflight"
 	"github.com/pullprobe/pullprobe/report"
 	"github.com/pullprobe/pullprobe/report/readable"
-	"github.com/pullprobe/pullprobe/report/redact"
 )
 
 // Checker checks the images of the pods that the fleet names.
@@ -211,12 +210,9 @@ func (c *Checker) tell(p pods.Pod, r preflight.Result) {
 // message returns a result for `kubectl describe pod`.
 func message(node string, r preflight.Result) string {
 	v := r.Verdict
-	head := v.Inline() + " on " + node + ": "
-	text := redact.New()
 	tail := ""
 	if v.Fix != "" {
 		tail = "\nFix: " + readable.NeutralizeLabels(v.Fix)
 	}
-	summary := text.Text(readable.NeutralizeLabels(r.Image+": "+v.Summary), max(kube.MaxMessage-len(head)-len(tail)-1, 200))
-	return text.Lines(head+summary+"."+tail, kube.MaxMessage)
+	return kube.Message(v.Inline()+" on "+node+": ", r.Image+": "+v.Summary, tail)
 }
